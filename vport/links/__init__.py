@@ -1,0 +1,1 @@
+"""The kinds of link, a module each; ``base`` says what a link and a listener are."""

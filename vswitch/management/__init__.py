@@ -1,0 +1,1 @@
+"""The management shell: protocol, commands, server, and the console that talks to it."""
