@@ -276,3 +276,30 @@ class Bridge:
         """Make a VLAN without members; the caller has checked that it does not exist."""
         vlan = self.vlans[vid] = Vlan(vid, self.fdb.table(vid))
         return vlan
+
+    def set_pvid(self, port: Port, vid: Vid) -> None:
+        """Make ``port`` an untagged member of an existing VLAN, or with ``NO_VLAN`` of none.
+
+        A tagged membership of that VLAN becomes the untagged one; what was learned on the port is
+        forgotten.
+        """
+        if port.pvid != NO_VLAN:
+            self.vlans[port.pvid].remove(port)
+        self.fdb.flush(port=port)
+        port.pvid = vid
+        port.tagged.discard(vid)
+        if vid != NO_VLAN:
+            self.vlans[vid].add(port, is_tagged=False)
+
+    def add_tagged(self, port: Port, vid: Vid) -> None:
+        """Make ``port`` a tagged member of an existing VLAN, unless it is its untagged one."""
+        if vid != port.pvid:
+            port.tagged.add(vid)
+            self.vlans[vid].add(port, is_tagged=True)
+
+    def remove_tagged(self, port: Port, vid: Vid) -> None:
+        """End a tagged membership, if there is one, and forget what was learned through it."""
+        if vid in port.tagged:
+            port.tagged.discard(vid)
+            self.vlans[vid].remove(port)
+            self.fdb.flush(vid=vid, port=port)
