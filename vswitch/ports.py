@@ -39,6 +39,7 @@ class DiscardReason(StrEnum):
     NO_VLAN = "untagged on a port without untagged VLAN"
     NOT_MEMBER = "tagged for a VLAN that the port is not in"
     SAME_PORT = "destination is on the port it came from"
+    PORT_DISCARDING = "spanning tree keeps the port from forwarding"
 
 
 @dataclass(slots=True)
@@ -100,7 +101,7 @@ class Port:
         return bool(self.endpoints)
 
     def transmit(self, train: Train) -> None:
-        """Count ``train`` and hand it to every endpoint; it is borrowed until their ``flush``."""
+        """Count ``train`` and hand it to every endpoint; it is lent until their ``flush``."""
         counters = self.counters
         counters.frames_out += train.count
         counters.bytes_out += train.wire_bytes
@@ -120,7 +121,8 @@ class PortTable:
 
     def __init__(self, limit: int = DEFAULT_PORT_LIMIT) -> None:
         self._ports: dict[PortNumber, Port] = {}
-        self._vacant: list[int] = []  # heap of numbers that were given back; may be out of date
+        self._vacant: list[int] = []  # heap of numbers that may be free again
+        self._is_vacant: set[int] = set()  # the same numbers, so that none stands there twice
         self._fresh = 1  # every number from here on was never looked at
         self.limit = check_port_limit(limit)
 
@@ -157,8 +159,10 @@ class PortTable:
         self.vacate(port)
 
     def vacate(self, port: Port) -> None:
-        """Note that the number of ``port`` can be given out again."""
-        heapq.heappush(self._vacant, port.number)
+        """Note that the number of ``port`` may be free again."""
+        if port.number < self._fresh and port.number not in self._is_vacant:
+            self._is_vacant.add(port.number)
+            heapq.heappush(self._vacant, port.number)
 
     def free_number(self) -> PortNumber:
         """Find the lowest number whose port does not exist or is empty and allocatable.
@@ -168,8 +172,9 @@ class PortTable:
         Raises:
             RefusedError: there is none.
         """
-        while self._vacant and self._vacant[0] < self._fresh:
+        while self._vacant:
             number = heapq.heappop(self._vacant)
+            self._is_vacant.discard(number)
             if self._is_free(number):
                 return PortNumber(number)
         while self._fresh <= self.limit:
