@@ -20,6 +20,7 @@ from trio_util import periodic
 from vport.errors import LinkError
 from vport.ethernet import format_mac, random_mac
 from vport.links import open_link, open_listener
+from vport.rate_limit import RateLimit
 from vswitch.bridge import Bridge
 from vswitch.events import EndpointAdded, EndpointRemoved, StationMoved
 from vswitch.fabric import Fabric
@@ -27,7 +28,6 @@ from vswitch.management.catalog import CATALOG
 from vswitch.management.control import SocketInfo
 from vswitch.management.server import ManagementServer
 from vswitch.management.unix_socket import ManagementSocket
-from vport.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     from vport.ethernet import MacAddress
@@ -106,15 +106,16 @@ class SwitchService:
         await nursery.start(self._run_link, link, place)
 
     async def _run_link(self, link: Link, place: Place, *, task_status: trio.TaskStatus[None]) -> None:
-        """Run an attached link; when it ends it leaves its port."""
+        """Run an attached link; when it ends it leaves its port, and nothing else is touched."""
+        startup = _Startup(task_status)
         reason = "the switch ends"
         try:
-            await link.run(place, task_status=task_status)
-        except LinkError as error:
-            reason = str(error)
-            logger.warning("%s has failed: %s", link.description, error)
-        else:
+            await link.run(place, task_status=startup)
             reason = "the far end has left"
+        except LinkError as error:
+            if not startup.is_done:
+                raise
+            reason = str(error)
         finally:
             place.detach(reason)
             link.close()
@@ -184,3 +185,15 @@ class SwitchService:
                 event.new,
                 event.vid,
             )
+
+
+class _Startup:
+    """A task status that knows whether ``started`` was called: before that an error is the starter's."""
+
+    def __init__(self, task_status: trio.TaskStatus[None]) -> None:
+        self._task_status = task_status
+        self.is_done = False
+
+    def started(self, value: None = None) -> None:
+        self.is_done = True
+        self._task_status.started(value)

@@ -94,7 +94,8 @@ def test_command_is_found_and_carried_out(line: str, reply: Reply) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["nosuch", "SHOWINFO", "show", "port", "showinfoXYZ", "showinfo1", "help;x", "port/printabc", "7", "?"]
+    "line",
+    ["nosuch", "SHOWINFO", "show", "port", "showinfoXYZ", "showinfo1", "help;x", "port/printabc", "7", "?"],
 )
 def test_what_is_no_command_is_not_implemented(line: str) -> None:
     assert run(line) == Reply(None, ENOSYS)
@@ -110,7 +111,7 @@ def test_what_is_no_command_is_not_implemented(line: str) -> None:
         ("vlan/create -5", "N must be a number from 1 to 4094, not '-5'"),
         ("vlan/create abc", "N must be a number from 1 to 4094, not 'abc'"),
         ("vlan/create " + "9" * 4000, f"N must be a number from 1 to 4094, not '{'9' * 40}…'"),
-        ("vlan/create ١", "N must be a number from 1 to 4094, not '١'"),
+        ("vlan/create \u0661", "N must be a number from 1 to 4094, not '\u0661'"),
         ("vlan/create 9 junk", "'junk' is too much; the form is: vlan/create N"),
         ("load", "path is missing: some text; the form is: load path"),
         ("set 2 02:00:00:00:00:01 me", "the switch must be 0 or 1, not '2'"),
