@@ -90,7 +90,7 @@ def read_locators(arguments: argparse.Namespace) -> tuple[Locator, Locator]:
     """
     if len(arguments.places) != 2:
         raise SettingsError(
-            f"expected SERVER PORT or two locators, but got {len(arguments.places)} arguments; see vport --help"
+            f"expected SERVER PORT or two locators, but got {len(arguments.places)} arguments; see --help"
         )
     first, second = arguments.places
     if ":/" not in first and ":" not in second:
