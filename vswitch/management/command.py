@@ -17,9 +17,9 @@ How replies look on the wire is in ``protocol``; nothing here reads a clock or a
 from __future__ import annotations
 
 import errno
-import inspect
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -27,7 +27,7 @@ from vport.errors import CommandError, SettingsError
 from vport.ethernet import MacAddress, parse_mac
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from vswitch.management.control import Control
 
@@ -60,7 +60,7 @@ class Reply:
     ends_session: bool = False
 
 
-Result = Reply | list[str] | None
+Result = Reply | Iterable[str] | None
 """What a command's function returns: a whole reply, the lines of a successful one, or just success."""
 
 
@@ -342,10 +342,12 @@ async def execute(control: Control, session: Session, line: str) -> Reply:
         return Reply(None, error.errno, error.detail)
     try:
         result = found.function(control, session, *found.read_arguments(rest))
-        if inspect.isawaitable(result):
+        if isinstance(result, Awaitable):
             result = await result
     except CommandError as error:
         return Reply(() if found.prints else None, error.errno, error.detail)
+    except SettingsError as error:
+        return Reply(() if found.prints else None, errno.EINVAL, str(error))
     if isinstance(result, Reply):
         return result
     return Reply(result if result is not None or not found.prints else ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from errno import EINVAL, ENOENT, ENOSYS
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import trio
@@ -141,9 +141,6 @@ def test_help_entries_are_in_order_and_by_prefix() -> None:
 
 @given(st.text(max_size=60), st.sampled_from(["", "vlan/create", "port/print ", "set 1 ", "load "]))
 def test_every_line_has_a_reply(text: str, start: str) -> None:
-    def forget(*_: Any) -> None:
-        pass
-
     reply = run(start + text)
     assert reply.errno in {0, EINVAL, ENOSYS, ENOENT}
 
