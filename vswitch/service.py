@@ -24,8 +24,8 @@ from vport.rate_limit import RateLimit
 from vswitch.bridge import Bridge
 from vswitch.events import EndpointAdded, EndpointRemoved, StationMoved
 from vswitch.fabric import Fabric
-from vswitch.management.catalog import CATALOG
 from vswitch.management.control import SocketInfo
+from vswitch.management.menus import switch_catalog
 from vswitch.management.server import ManagementServer
 from vswitch.management.unix_socket import ManagementSocket
 
@@ -59,7 +59,7 @@ class SwitchService:
         self.mac: MacAddress = settings.mac or random_mac(random.SystemRandom())
         self.started_at = 0.0
         self.management: SocketInfo | None = None
-        self._server = ManagementServer(self, CATALOG)
+        self._server = ManagementServer(self, switch_catalog())
         self._scope = trio.CancelScope()
         self._moves = RateLimit(burst=5, interval=2.0)
 
