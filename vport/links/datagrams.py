@@ -101,3 +101,19 @@ def ask_for_local_address(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     else:
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+
+
+def tells_local_address(sock: socket.socket) -> bool:
+    """Whether ``ask_for_local_address`` was done."""
+    if sock.family == socket.AF_INET6:
+        return bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO))
+    return bool(sock.getsockopt(socket.IPPROTO_IP, IP_PKTINFO))
+
+
+def is_connected(sock: socket.socket) -> bool:
+    """Whether the socket has one far end only."""
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True

@@ -28,8 +28,10 @@ MAX_PAYLOAD_V4: Final = 65507  # 65535 less IPv4 and UDP headers
 MAX_PAYLOAD_V6: Final = 65487  # the same for IPv6, whose header the kernel counts when it cuts
 
 _NOT_NOW: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
-_NO_SEGMENTS: Final = frozenset({errno.EMSGSIZE, errno.EINVAL, errno.EIO, errno.ENOPROTOOPT})
+NO_SEGMENTS: Final = frozenset({errno.EMSGSIZE, errno.EINVAL, errno.EIO, errno.ENOPROTOOPT})
 _AncillaryItem = tuple[int, int, bytes]
+Waiting = tuple["Destination", "Buffer", int]
+"""A train for a destination: its bytes and its frame size."""
 
 
 class Destination:
@@ -38,11 +40,12 @@ class Destination:
     Attributes:
         address: where to; None on a connected socket.
         source: control messages that set our address, none to leave it to the kernel.
+        row: where a ``BatchOutbox`` keeps it in its tables.
         segmentable: the longest frame of which a train may be sent in one piece, 0 for none.
         discards: frames not sent, by reason; shared with the link.
     """
 
-    __slots__ = ("address", "discards", "segmentable", "source")
+    __slots__ = ("address", "discards", "row", "segmentable", "source")
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Destination:
     ) -> None:
         self.address = address
         self.discards = discards
+        self.row = 0
         self.source: list[_AncillaryItem] = [source_control(local)] if local else []
         self.segmentable = MAX_PAYLOAD_V4 if segmentation else 0
 
@@ -86,7 +90,7 @@ class Outbox:
         self._report = report
         self._max_payload = MAX_PAYLOAD_V6 if sock.family == socket.AF_INET6 else MAX_PAYLOAD_V4
         self._max_segments = MAX_SEGMENTS
-        self._waiting: list[tuple[Destination, Buffer, int]] = []
+        self._waiting: list[Waiting] = []
 
     def destination(self, address: SocketAddress | None, discards: Counter[str], local: bytes) -> Destination:
         """Make a destination that datagrams reach from our address ``local`` (empty: the kernel's choice)."""
@@ -95,6 +99,7 @@ class Outbox:
     def set_source(self, destination: Destination, local: bytes) -> None:
         """Change the address of ours that datagrams to ``destination`` leave from."""
         destination.source = [source_control(local)] if local else []
+        destination.segmentable = MAX_PAYLOAD_V4 if self._segmentation else 0  # another path
 
     def release(self, destination: Destination) -> None:
         """Forget a destination."""
@@ -146,14 +151,14 @@ class Outbox:
     def _failed(self, destination: Destination, data: Buffer, frame_size: int, error: OSError) -> None:
         if error.errno in _NOT_NOW:
             destination.discards["queue-full"] += -(-len(data) // frame_size)
-        elif len(data) > frame_size and error.errno in _NO_SEGMENTS:
+        elif len(data) > frame_size and error.errno in NO_SEGMENTS:
             self._shrink(destination, len(data), frame_size, error)
             for piece in self._pieces(destination, data, frame_size):
                 self._send(destination, piece, frame_size)
         elif error.errno == errno.EMSGSIZE:
             destination.discards["oversized"] += 1
         elif error.errno == errno.EINVAL and destination.source:
-            destination.source = []  # our address that the far end wrote to is gone
+            self.set_source(destination, b"")  # our address that the far end wrote to is gone
             self._send(destination, data, frame_size)
         else:
             destination.discards["unreachable"] += -(-len(data) // frame_size)
@@ -172,14 +177,3 @@ class Outbox:
             destination.segmentable = frame_size - 1
         else:
             destination.segmentable = 0
-
-
-def open_outbox(
-    sock: socket.socket,
-    report: Callable[[Destination, OSError], None],
-    *,
-    segmentation: bool = True,
-    batches: bool = True,
-) -> Outbox:
-    """Make the fastest outbox there is for the socket; ``batches`` False asks for the plain one."""
-    return Outbox(sock, report, segmentation=segmentation)

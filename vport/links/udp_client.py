@@ -26,12 +26,13 @@ from vport.links.datagrams import (
     raise_buffers,
     resolve,
 )
-from vport.links.inbox import Arrival, open_inbox
-from vport.links.outbox import Destination, open_outbox
+from vport.links.postbox import open_postbox
 from vport.train import Train, lone
 
 if TYPE_CHECKING:
     from vport.ethernet import MacAddress
+    from vport.links.inbox import Arrival
+    from vport.links.outbox import Destination
     from vport.locator import UdpLocator
 
 logger = logging.getLogger(__name__)
@@ -48,8 +49,7 @@ class Session:
         self.sock = sock
         self.peer: SocketAddress = sock.getpeername()
         self.local: SocketAddress = sock.getsockname()
-        self.inbox = open_inbox(sock, batches=client.batches)
-        self.outbox = open_outbox(
+        self.inbox, self.outbox = open_postbox(
             sock, self._send_failed, segmentation=client.segmentation, batches=client.batches
         )
         self.destination = self.outbox.destination(None, client.discards, b"")

@@ -24,13 +24,14 @@ from vport.links.datagrams import (
     raise_buffers,
     resolve,
 )
-from vport.links.inbox import Arrival, open_inbox
-from vport.links.outbox import Destination, open_outbox
+from vport.links.postbox import open_postbox
 from vport.train import Train
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from vport.links.inbox import Arrival
+    from vport.links.outbox import Destination
     from vport.locator import UdpLocator
 
 logger = logging.getLogger(__name__)
@@ -95,8 +96,9 @@ class UdpListener(Listener):
         self.description = f"udp://{format_address(self.address)}"
         self.refused = 0
         self.discards: Counter[str] = Counter()
-        self.outbox = open_outbox(sock, self._send_failed, segmentation=segmentation, batches=batches)
-        self._inbox = open_inbox(sock, batches=batches)
+        self._inbox, self.outbox = open_postbox(
+            sock, self._send_failed, segmentation=segmentation, batches=batches
+        )
         self._sock = sock
         self._idle = idle
         self._peers: dict[Hashable, UdpPeer] = {}
