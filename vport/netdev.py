@@ -102,7 +102,7 @@ def _read_device(message: Any) -> Device:  # noqa: ANN401 - pyroute2 has no type
     )
 
 
-def _error_number(error: Exception) -> int:
+def _error_number(error: BaseException | None) -> int:
     """Give the errno: pyroute2 raises its own type for some answers and OSError for others."""
     number = error.code if isinstance(error, NetlinkError) else getattr(error, "errno", None)
     return number or 0
@@ -262,12 +262,20 @@ class Kernel:
         device = self.get(name)
         if address.version == 6 and device.mtu < _IPV6_MINIMUM_MTU:
             raise LinkError(
-                f"{name}: address {address} refused: IPv6 needs an MTU of {_IPV6_MINIMUM_MTU} at least, "
-                f"{name} has {device.mtu}"
+                f"{name}: address {address} refused: IPv6 needs an MTU of at least "
+                f"{_IPV6_MINIMUM_MTU}, {name} has {device.mtu}"
             )
         if address in self.addresses(device):
             return
-        self._set_address("add", device, address)
+        try:
+            self._set_address("add", device, address)
+        except LinkError as error:
+            if address.version == 6 and _error_number(error.__cause__) == errno.EACCES:
+                raise LinkError(
+                    f"{name}: address {address} refused: IPv6 is disabled on {name}; enable it with: "
+                    f"sudo sysctl -w net.ipv6.conf.{name}.disable_ipv6=0"
+                ) from error
+            raise
 
     def remove_address(self, name: str, address: InterfaceAddress) -> None:
         """Take an address from the device; nothing happens when it does not have it."""

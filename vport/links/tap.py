@@ -41,7 +41,7 @@ _ROOM: Final = 65536 + 64  # bytes of the largest superframe, with some slack
 
 # --- superframes are bounded so that their frames fill one UDP_SEGMENT send ---
 
-_UDP_PAYLOAD_MAXIMUM: Final = 65507  # 65535 less the IPv4 and UDP headers
+_UDP_PAYLOAD_MAXIMUM: Final = 65487  # of one UDP_SEGMENT send over IPv6; 65507 over IPv4
 _SEGMENTS_MAXIMUM: Final = 64  # UDP_MAX_SEGMENTS before Linux 6.10 (128 since)
 _ENVELOPE: Final = 36  # what a link may add to a frame: a VLAN tag (4) and WireGuard (32)
 _TCP_HEADERS: Final = 40 + 20 + 12  # IPv6, TCP, its timestamps: the smallest payload of a full frame
@@ -95,16 +95,16 @@ def _release(descriptor: int) -> None:
 
 
 def _set_up(kernel: Kernel, name: str, locator: TapLocator) -> None:
-    """Do what the locator asks for; addresses last but one, because they depend on MTU and MAC."""
+    """Do what the locator asks for: what addresses depend on first, what others notice last."""
     if locator.mtu is not None:
         kernel.set_mtu(name, locator.mtu)
     if locator.mac is not None:
         kernel.set_mac(name, locator.mac)
-    if locator.bridge is not None:
-        kernel.join_bridge(name, locator.bridge)
     _limit_superframes(kernel, name)
     for address in locator.address:
         kernel.add_address(name, address)
+    if locator.bridge is not None:
+        kernel.join_bridge(name, locator.bridge)
     if locator.up:
         kernel.set_up(name)
 

@@ -93,7 +93,7 @@ def open_device(kernel: Kernel, name: str, mode: str, *, offload: bool) -> OpenD
     if existing is not None and existing.kind != mode:
         kind = existing.kind.upper() if existing.kind in _MODES else existing.kind or "hardware"
         raise LinkError(f"{name} is in use: it is a {kind} device, not a {mode.upper()}; choose another name")
-    descriptor = _open_node(name, mode)
+    descriptor = _open_node(name)
     try:
         return _attach(descriptor, name, mode, existing, offload=offload)
     except BaseException:
@@ -101,7 +101,7 @@ def open_device(kernel: Kernel, name: str, mode: str, *, offload: bool) -> OpenD
         raise
 
 
-def _open_node(name: str, mode: str) -> int:
+def _open_node(name: str) -> int:
     try:
         return os.open(DEVICE_NODE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -111,7 +111,10 @@ def _open_node(name: str, mode: str) -> int:
                 f"or give it to the container (--device {DEVICE_NODE} --cap-add NET_ADMIN)"
             ) from error
         if error.errno in {errno.EPERM, errno.EACCES}:
-            raise LinkError(_permission_text(name, mode)) from error
+            raise LinkError(
+                f"no permission to open {DEVICE_NODE}: run with sudo, or open it to all users, "
+                f"as most systems have it: sudo chmod 666 {DEVICE_NODE}"
+            ) from error
         raise LinkError(f"cannot open {DEVICE_NODE}: {error.strerror}") from error
 
 
