@@ -14,6 +14,7 @@ from collections import deque
 from ipaddress import IPv4Address, IPv6Address, IPv6Interface
 from typing import TYPE_CHECKING, Final
 
+from vport.errors import SettingsError
 from vport.ethernet import BROADCAST, EtherType, MacAddress, encode_frame, is_multicast
 from vport.packets.arp import Arp, ArpOperation
 from vport.packets.nd import (
@@ -41,13 +42,18 @@ _NO_MAC: Final = MacAddress(bytes(6))
 
 
 class AddressResolution:
-    """Answers for ``interfaces`` at ``mac`` and finds who is at other addresses of their networks."""
+    """Answers for ``interfaces`` at ``mac`` and finds who is at other addresses of their networks.
+
+    Raises:
+        SettingsError: an interface has an address that no single host can have.
+    """
 
     def __init__(
         self, mac: MacAddress, interfaces: Iterable[InterfaceAddress], *, capacity: int = DEFAULT_CAPACITY
     ) -> None:
         self.mac = mac
-        self.interfaces = tuple(interfaces)
+        self.interfaces = tuple(dict.fromkeys(interfaces))
+        self._check_interfaces()
         self.addresses = frozenset(interface.ip for interface in self.interfaces)
         self.groups = self._joined_groups()
         self.neighbours = NeighbourTable(capacity=capacity)
@@ -61,6 +67,14 @@ class AddressResolution:
         return frozenset({BROADCAST} | groups | ({group_mac(ALL_NODES)} if ipv6 else set()))
 
     # --- our networks ---
+
+    def _check_interfaces(self) -> None:
+        for interface in self.interfaces:
+            address = interface.ip
+            if address.is_multicast or address.is_unspecified or address.is_loopback:
+                raise SettingsError(f"{interface} is not the address of one host on a LAN")
+            if self.is_broadcast(address):
+                raise SettingsError(f"{interface} is the address of its network or of all hosts in it")
 
     def source_for(self, destination: IpAddress) -> IpAddress | None:
         """Give our address in the network of ``destination``, None when that is not on this link."""
