@@ -89,7 +89,9 @@ def send_trains(port: int, frame_size: int, stop: Event) -> None:
             sock.sendmsg([train], control)
 
 
-async def forward(seconds: float, load: Callable[[int, int, Event], None], argument: int) -> tuple[float, float, float]:
+async def forward(
+    seconds: float, load: Callable[[int, int, Event], None], argument: int
+) -> tuple[float, float, float]:
     """Forward what the load sends; give frames and bits per second, and frames per processor second."""
     links: list[Link] = []
     totals = [0, 0]
