@@ -199,42 +199,49 @@ class TapLink(Link):
 
     def _trains(self) -> Iterator[Train]:
         """Give what is in the buffer as trains: runs of frames with one size and one header."""
+        sizes, skip = self._sizes, self._header_size
         first = position = 0
-        while first < len(self._sizes):
-            header = self._header(first)
-            after = first + 1 if header[1:2].strip(b"\0") else self._run_end(first, header)
-            end = position + sum(self._sizes[first:after])
+        for after in self._run_ends():
+            size = sizes[first]
+            end = position + (after - first - 1) * size + sizes[after - 1]
+            header = self._headers[first * skip : (first + 1) * skip]
             try:
-                yield _described(self._buffer[position:end], self._sizes[first], header)
+                yield _described(self._buffer[position:end], size, header)
             except FrameError:
                 self.discards["malformed"] += after - first
             first, position = after, end
 
-    def _header(self, number: int) -> bytearray:
-        """Give the virtio-net header of a frame, empty without them."""
-        return self._headers[number * self._header_size : (number + 1) * self._header_size]
-
-    def _run_end(self, first: int, header: bytearray) -> int:
-        """Give the number of the frame behind the run that begins with frame ``first``."""
-        sizes, size = self._sizes, self._sizes[first]
+    def _run_ends(self) -> list[int]:
+        """Give the number of the frame behind each run; only the last of a run may be shorter."""
+        sizes, headers, skip = self._sizes, self._headers, self._header_size
         count = len(sizes)
-        if sizes[first:] == [size] * (count - first) and self._is_same_header(first, count, header):
-            return count
-        after = first + 1
-        while after < count and sizes[after] <= size and self._header(after) == header:
-            after += 1
-            if sizes[after - 1] < size:
-                break  # only the last of a train may be shorter
-        return after
+        if count < 2 or self._is_one_run():
+            return [count] if count else []
+        ends = []
+        run: bytes | bytearray = b""
+        size = -1  # of the run under way; -1 when the next frame begins a new one
+        for number, one in enumerate(sizes):
+            start = number * skip
+            header = headers[start : start + skip]
+            if one > size or header != run:
+                ends.append(number)
+                size, run = one, header
+            if one < size or (skip and headers[start + 1]):
+                size = -1  # superframes stay alone
+        return [*ends[1:], count]
 
-    def _is_same_header(self, first: int, after: int, header: bytearray) -> bool:
-        start, end = first * self._header_size, after * self._header_size
-        return self._headers[start:end] == header * (after - first)
+    def _is_one_run(self) -> bool:
+        """Whether all frames have one size and one header and none is a superframe."""
+        sizes, skip = self._sizes, self._header_size
+        size, count = sizes[0], len(sizes)
+        if sizes.count(size) < count or (skip and self._headers[1]):
+            return False
+        return self._headers[: count * skip] == self._headers[:skip] * count
 
     # --- to the device ---
 
     def transmit(self, train: Train) -> None:
-        """Write the frames, as superframes where they join; what the device refuses is discarded and counted."""
+        """Write the frames, as superframes where they join; discard and count what the device refuses."""
         if train.offload is None and len(train.data) <= train.frame_size:
             self._write(self._no_header, train.data, 1)
             return
