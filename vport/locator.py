@@ -27,7 +27,7 @@ InterfaceAddress = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 IFNAMSIZ: Final = 16  # bytes of an interface name with its final NUL (linux/if.h)
-_SAFE: Final = "/:.,@[]%+-_~"  # characters that need no escape in an option's value
+_SAFE: Final = "/:.,@[]+-_~"  # characters that need no escape in a name or an option's value
 
 
 # --- readers of values: text in, value out, SettingsError when it does not fit ---
