@@ -249,16 +249,16 @@ class _Rows:
         out[start : start + full * size].reshape(full, size)[:] = rows
         out[-rest:] = np.frombuffer(self.data, np.uint8, rest, last + start)
         head = bytearray(self.data[run.start * stride : run.start * stride + start])
-        kind, offset = self._write_head(head, len(out), self.data[last + layout.transport + 13])
+        kind, offset = self._write_head(head, len(out), last)
         out[:start] = np.frombuffer(head, np.uint8)
         header = VirtioNetHeader(VnetFlag.NEEDS_CSUM, kind, start, size, layout.transport, offset)
         return Train(out.data, stride, header)
 
-    def _write_head(self, head: bytearray, size: int, last_flags: int) -> tuple[int, int]:
+    def _write_head(self, head: bytearray, size: int, last: int) -> tuple[int, int]:
         """Make the first segment's headers those of a superframe of ``size`` bytes.
 
-        ``last_flags`` are the TCP flags of the last segment. Gives the GSO type, and where the checksum is
-        in the TCP or UDP header.
+        The last segment is at ``last``. Gives the GSO type, and where the checksum is in the TCP or UDP
+        header.
         """
         layout = self.layout
         network, transport = layout.network, layout.transport
@@ -276,7 +276,7 @@ class _Rows:
             put_word(head, transport + UDP_CHECKSUM, partial)
             return GsoType.UDP_L4, UDP_CHECKSUM
         put_word(head, transport + TCP_CHECKSUM, partial)
-        head[transport + 13] |= last_flags & (FIN | PSH)
+        head[transport + 13] |= self.data[last + transport + 13] & (FIN | PSH)
         kind = GsoType.TCPV4 if layout.ethertype == EtherType.IPV4 else GsoType.TCPV6
         return kind | (GSO_ECN if head[transport + 13] & CWR else 0), TCP_CHECKSUM
 
