@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -62,7 +63,7 @@ ipv6_addresses = st.one_of(
     st.integers(0, 0xFFFF).map(lambda number: IPv6Address(0xFD << 120 | number)),
 )
 words = st.integers(0, 0xFFFF)
-bodies = st.binary(max_size=40) | st.just(bytes(8000))
+bodies = st.binary(max_size=40) | st.just(1500).map(bytes)
 echoes = st.builds(
     Echo,
     identifier=st.integers(0, 3),
@@ -147,7 +148,7 @@ def damage(data: bytes, at: int, value: int, keep: int) -> bytes:
 
 
 damaged_frames = st.builds(damage, valid_frames, words, st.integers(1, 255), st.integers(0, 200))
-any_frames = valid_frames | damaged_frames | st.binary(max_size=100) | st.just(bytes(65535))
+any_frames = valid_frames | damaged_frames | st.binary(max_size=100)
 
 
 def make() -> Station:
@@ -250,11 +251,19 @@ def test_flood_of_invented_stations_leaves_the_table_bounded() -> None:
     for number in range(5000):
         packet = Arp(
             operation=1,
-            sender_mac=MacAddress(b"\2" + number.to_bytes(5, "big")),
-            sender=IPv4Address(0x0A010000 + 2 + number),
+            sender_mac=MacAddress(b"\6" + number.to_bytes(5, "big")),
+            sender=IPv4Address("10.1.2.0") + number,
             target=IPv4Address("10.1.1.1"),
         )
         assert len(station.receive(packet.frame(), 10.0)) == 1
 
     assert len(station.resolution.neighbours) == CAPACITY
     assert station.next_deadline() is None
+
+
+@pytest.mark.parametrize("size", [9014, 9015, 65507, 65535])
+@pytest.mark.parametrize("start", ["0806", "08004500", "86dd6000000023233aff", "81000000080045"])
+def test_huge_frame_is_survived(start: str, size: int) -> None:
+    sent = (OURS + b"\2\0\0\0\0\2" + bytes.fromhex(start)).ljust(size, b"\0")
+
+    assert make().receive(sent, 10.0) == []
