@@ -150,6 +150,18 @@ async def test_ping_of_nobody_says_so(lan: Lan, autojump_clock: MockClock) -> No
     assert trio.current_time() == pytest.approx(3.0)
 
 
+async def test_all_of_many_pings_of_nobody_hear_of_it(lan: Lan, autojump_clock: MockClock) -> None:
+    async def ping() -> None:
+        with pytest.raises(LinkError):
+            await lan.near.ping(ip_address("10.1.1.9"))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(2000):
+            nursery.start_soon(ping)
+
+    assert trio.current_time() == pytest.approx(3.0)
+
+
 async def test_ping_without_reply_is_too_slow(lan: Lan, autojump_clock: MockClock) -> None:
     await lan.near.ping(ip_address("10.1.1.2"))
     lan.far.close()
