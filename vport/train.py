@@ -59,7 +59,7 @@ class Train:
         """How many frames go over the wire."""
         if self.offload is not None:
             return self.offload.frame_count(len(self.data))
-        return -(-len(self.data) // self.frame_size)
+        return -(-len(self.data) // self.frame_size) or 1  # an empty datagram is one frame, a bad one
 
     @property
     def wire_bytes(self) -> int:
