@@ -59,6 +59,9 @@ class Flow:
     fragment: int = 0x4000
     ack: int = 7
     window: int = 500
+    macs: bytes = b"\2\0\0\0\0\1\2\0\0\0\0\2"
+    first_word: int = 0x60012345  # of IPv6, as the hop limit: no checksum protects them
+    hop_limit: int = 64
 
     @property
     def start(self) -> int:
@@ -99,13 +102,15 @@ class Flow:
 
     def ethernet(self) -> bytes:
         ethertype = b"\x08\0" if self.version == 4 else b"\x86\xdd"
-        return b"\2\0\0\0\0\1\2\0\0\0\0\2" + self.tags + ethertype
+        return self.macs + self.tags + ethertype
 
     def network(self, length: int, ident: int) -> bytes:
         length += len(self.ip_options)
         if self.version == 6:
             kind = 60 if self.ip_options else self.protocol
-            head = struct.pack("!IHBB", 0x60012345, length & 0xFFFF, kind, 64) + self.addresses
+            head = (
+                struct.pack("!IHBB", self.first_word, length & 0xFFFF, kind, self.hop_limit) + self.addresses
+            )
             return head + self.ip_options
         kind = 0x45 + len(self.ip_options) // 4
         head = struct.pack("!BBHHHBB", kind, 2, 20 + length, ident, self.fragment, 64, self.protocol)
@@ -386,6 +391,13 @@ def parsed(frame: bytes) -> tuple[Flow, dict[str, int], bytes] | None:
         addresses = frame[at + 12 : at + 20] * 4 if version == 4 else frame[at + 8 : at + 40]
         fragment = int.from_bytes(frame[at + 6 : at + 8], "big") if version == 4 else 0
         flow = Flow(version, protocol, tags, b"", b"", addresses, frame[start : start + 4], fragment)
+        flow = replace(flow, macs=frame[:12])
+        if version == 6:
+            flow = replace(
+                flow, first_word=int.from_bytes(frame[at : at + 4], "big"), hop_limit=frame[at + 7]
+            )
+            if flow.first_word >> 28 != 6:
+                return None
         said = {"ident": int.from_bytes(frame[at + 4 : at + 6], "big") if version == 4 else 0}
         if protocol == 6:
             sequence, ack, offset, flags, window = struct.unpack_from("!IIBBH", frame, start + 4)
