@@ -202,12 +202,22 @@ class _Script:
 
 async def _numbered_lines() -> AsyncIterator[tuple[int, str]]:
     """Read the commands on standard input with their line numbers; blank lines and comments are left out."""
-    number = 0
-    while text := await trio.to_thread.run_sync(sys.stdin.buffer.readline, abandon_on_cancel=True):
-        number += 1
-        line = text.decode("utf-8", "surrogateescape").strip()
-        if line and not line.startswith("#"):
-            yield number, line
+    number, rest, data = 0, b"", b"."
+    while data:
+        data = await trio.to_thread.run_sync(_read_standard_input, abandon_on_cancel=True)
+        *lines, rest = (rest + data).split(b"\n")
+        if not data:
+            lines.append(rest)
+        for raw in lines:
+            number += 1
+            line = raw.decode("utf-8", "surrogateescape").strip()
+            if line and not line.startswith("#"):
+                yield number, line
+
+
+def _read_standard_input() -> bytes:
+    """Read what is there; not through ``sys.stdin``, whose lock an abandoned thread would keep for ever."""
+    return os.read(0, 65536)
 
 
 # --- output ---
