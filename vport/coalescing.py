@@ -220,11 +220,14 @@ class _Rows:
 
     def runs(self, takes: TapOffload, *, fixed_ids: bool) -> Iterator[range]:
         """Give the frames, by number, that become one superframe each: at least two."""
-        links = self._network_links(fixed_ids=fixed_ids)
-        links &= self._tcp_links(takes) if self.layout.protocol == TCP else self._udp_links()
+        valid = self._valid()
+        links = valid[1:] & valid[:-1]
+        if self.layout.ethertype == EtherType.IPV4:
+            links &= self._ids_continue(fixed_ids=fixed_ids)
+        if self.layout.protocol == TCP:
+            links &= self._segments_continue(takes)
         if not self.alike:
-            alike = _masks(self.layout)[0]
-            words: _Words = self.heads.view(np.uint64) & alike
+            words: _Words = self.heads.view(np.uint64) & _masks(self.layout)[0]
             links &= (words[1:] == words[:-1]).all(axis=1)
         payload = self.stride - self.layout.payload
         most = (MAX_IP_SIZE - self.layout.payload + self.layout.network) // payload
@@ -249,16 +252,16 @@ class _Rows:
         out[start : start + full * size].reshape(full, size)[:] = rows
         out[-rest:] = np.frombuffer(self.data, np.uint8, rest, last + start)
         head = bytearray(self.data[run.start * stride : run.start * stride + start])
-        kind, offset = self._write_head(head, len(out), self.data[last + layout.transport + 13])
+        kind, offset = self._write_head(head, len(out), last)
         out[:start] = np.frombuffer(head, np.uint8)
         header = VirtioNetHeader(VnetFlag.NEEDS_CSUM, kind, start, size, layout.transport, offset)
         return Train(out.data, stride, header)
 
-    def _write_head(self, head: bytearray, size: int, last_flags: int) -> tuple[int, int]:
+    def _write_head(self, head: bytearray, size: int, last: int) -> tuple[int, int]:
         """Make the first segment's headers those of a superframe of ``size`` bytes.
 
-        ``last_flags`` are the TCP flags of the last segment. Gives the GSO type, and where the checksum is
-        in the TCP or UDP header.
+        The last segment is at ``last``. Gives the GSO type, and where the checksum is in the TCP or UDP
+        header.
         """
         layout = self.layout
         network, transport = layout.network, layout.transport
@@ -276,7 +279,7 @@ class _Rows:
             put_word(head, transport + UDP_CHECKSUM, partial)
             return GsoType.UDP_L4, UDP_CHECKSUM
         put_word(head, transport + TCP_CHECKSUM, partial)
-        head[transport + 13] |= last_flags & (FIN | PSH)
+        head[transport + 13] |= self.data[last + transport + 13] & (FIN | PSH)
         kind = GsoType.TCPV4 if layout.ethertype == EtherType.IPV4 else GsoType.TCPV6
         return kind | (GSO_ECN if head[transport + 13] & CWR else 0), TCP_CHECKSUM
 
@@ -293,53 +296,56 @@ class _Rows:
         right[-1] = field[-1] == self.last_size - start
         return right
 
-    def _network_links(self, *, fixed_ids: bool) -> _Flags:
-        """Whether the IP header of each row but the first continues the one before; lengths and sums hold."""
-        start = self.layout.network
+    def _valid(self) -> _Flags:
+        """Whether lengths and checksums of each row are right, in IP as in TCP or UDP."""
+        network, transport = self.layout.network, self.layout.transport
         if self.layout.ethertype == EtherType.IPV6:
-            valid = self._has_length(start + 4, start + IPV6_HEADER_SIZE)
-            return valid[1:] & valid[:-1]
-        valid = self._has_length(start + 2, start)
-        count, width = self.heads.shape
-        sums = row_sums(self.heads, start, count, width, IPV4_HEADER_SIZE)
-        valid &= sums % MODULUS == 0
-        valid &= self._column(start + 10, "u2") != MODULUS
+            valid = self._has_length(network + 4, network + IPV6_HEADER_SIZE)
+        else:
+            count, width = self.heads.shape
+            valid = self._has_length(network + 2, network)
+            valid &= row_sums(self.heads, network, count, width, IPV4_HEADER_SIZE) % MODULUS == 0
+            valid &= self._column(network + 10, "u2") != MODULUS
+        if self.layout.protocol == UDP:
+            valid &= self._has_length(transport + 4, transport)
+            valid &= self._column(transport + UDP_CHECKSUM, "u2") != 0
+        else:
+            valid &= self._column(transport + TCP_CHECKSUM, "u2") != MODULUS
+        valid &= self._transport_sums() % MODULUS == 0
+        return valid
+
+    def _transport_sums(self) -> npt.NDArray[np.int64]:
+        """Sum TCP or UDP, pseudo header included, of each row: congruent to zero where it is right."""
+        layout, count = self.layout, len(self.numbers)
+        first, missing = self.numbers.start * self.stride, self.stride - self.last_size
+        # The addresses stand right before the TCP or UDP header, so that one sum takes in both.
+        start = layout.network + (12 if layout.ethertype == EtherType.IPV4 else 8)
+        full = count - 1 if missing else count
+        sums = row_sums(self.data, first + start, full, self.stride, self.stride - start)
+        sums += layout.protocol + self.stride - layout.transport
+        if missing:
+            last = first + full * self.stride
+            total = ones_sum(self.data[last + start : last + self.last_size])
+            total += layout.protocol + self.last_size - layout.transport
+            sums = np.append(sums, total)
+        return sums
+
+    def _ids_continue(self, *, fixed_ids: bool) -> _Flags:
+        """Whether the IPv4 ID of each row but the first is the next one."""
+        start = self.layout.network
         ids = self._column(start + 4, ">u2").astype(np.uint16)
         steps = ids[1:] - ids[:-1]
         links: _Flags = steps == 1
         if fixed_ids:
             links |= (steps == 0) & (self._column(start + 6, "u1")[1:] & DONT_FRAGMENT >> 8 != 0)
-        return links & valid[1:] & valid[:-1]
+        return links
 
-    def _has_checksum(self, odd: int, offset: int) -> _Flags:
-        """Whether the checksum of TCP or UDP is right; a field of ``odd`` never is."""
-        layout, count, first = self.layout, len(self.numbers), self.numbers.start * self.stride
-        # The addresses stand right before the TCP or UDP header, so that one sum takes in both.
-        start = layout.network + (12 if layout.ethertype == EtherType.IPV4 else 8)
-        sums = np.empty(count, np.int64)
-        sums[:-1] = row_sums(self.data, first + start, count - 1, self.stride, self.stride - start)
-        last = first + (count - 1) * self.stride
-        sums[-1] = ones_sum(self.data[last + start : last + self.last_size])
-        sums += layout.protocol + self.stride - layout.transport
-        sums[-1] -= self.stride - self.last_size
-        valid: _Flags = sums % MODULUS == 0
-        valid &= self._column(layout.transport + offset, ">u2") != odd
-        return valid
-
-    def _tcp_links(self, takes: TapOffload) -> _Flags:
-        """Whether each row but the first continues the TCP segment before it, checksums included."""
+    def _segments_continue(self, takes: TapOffload) -> _Flags:
+        """Whether sequence number and flags of each row but the first continue the TCP segment before it."""
         start = self.layout.transport
-        valid = self._has_checksum(MODULUS, TCP_CHECKSUM)
         sequences = self._column(start + 4, ">u4").astype(np.uint32)
         links: _Flags = sequences[1:] - sequences[:-1] == self.stride - self.layout.payload
         flags = self._column(start + 13, "u1")
         before = FIN | PSH if takes & TapOffload.TSO_ECN else FIN | PSH | CWR
         links &= (flags[:-1] & before | flags[1:] & CWR) == 0
-        return links & valid[1:] & valid[:-1]
-
-    def _udp_links(self) -> _Flags:
-        """Whether each row and the one before are whole UDP datagrams with right checksums."""
-        start = self.layout.transport
-        valid = self._has_checksum(0, UDP_CHECKSUM)
-        valid &= self._has_length(start + 4, start)
-        return valid[1:] & valid[:-1]
+        return links

@@ -119,12 +119,14 @@ class Outbox:
         else:
             self._waiting.append((destination, data, frame_size))
 
-    def flush(self) -> None:
-        """Send all that was taken."""
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            for destination, data, frame_size in waiting:
-                self._send(destination, data, frame_size)
+    def flush(self) -> bool:
+        """Send all that was taken; tell whether there was anything."""
+        if not self._waiting:
+            return False
+        waiting, self._waiting = self._waiting, []
+        for destination, data, frame_size in waiting:
+            self._send(destination, data, frame_size)
+        return True
 
     def _add_pieces(self, destination: Destination, data: Buffer, frame_size: int) -> None:
         self._waiting += [

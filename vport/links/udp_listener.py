@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -24,6 +25,7 @@ from vport.links.datagrams import (
     raise_buffers,
     resolve,
 )
+from vport.links.inbox import without_short
 from vport.links.postbox import open_postbox
 from vport.train import Train
 
@@ -118,10 +120,9 @@ class UdpListener(Listener):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._expire_idle_peers)
             task_status.started()
-            try:
+            with contextlib.suppress(trio.ClosedResourceError):
                 await self._receive(accept)
-            except trio.ClosedResourceError:
-                nursery.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
 
     def close(self) -> None:
         """Close the socket and forget all peers."""
@@ -164,15 +165,15 @@ class UdpListener(Listener):
         for origin, data, frame_size in arrivals:
             peer = self._peers.get(origin)
             if peer is None:
-                peer = self._meet(origin, len(data) and frame_size, accept)
+                peer = self._meet(origin, frame_size, accept)
                 if peer is None:
                     continue
             peer.heard_at = now
-            if frame_size < HEADER_SIZE:
-                peer.discards["short"] += -(-len(data) // frame_size) if frame_size else 1
-                continue
-            peer.attachment.deliver(Train(data, frame_size))
-            reached.append(peer)
+            if frame_size < HEADER_SIZE or 0 < len(data) % frame_size < HEADER_SIZE:
+                data = without_short(data, frame_size, peer.discards)
+            if data:
+                peer.attachment.deliver(Train(data, frame_size))
+                reached.append(peer)
         for peer in reached:
             peer.attachment.flush()
 
