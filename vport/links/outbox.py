@@ -159,9 +159,6 @@ class Outbox:
                 self._send(destination, piece, frame_size)
         elif error.errno == errno.EMSGSIZE:
             destination.discards["oversized"] += 1
-        elif error.errno == errno.EINVAL and destination.source:
-            self.set_source(destination, b"")  # our address that the far end wrote to is gone
-            self._send(destination, data, frame_size)
         else:
             destination.discards["unreachable"] += -(-len(data) // frame_size)
             self._report(destination, error)

@@ -17,6 +17,7 @@ from vport.errors import LinkError, RefusedError
 from vport.ethernet import HEADER_SIZE
 from vport.links.base import Accept, Attachment, Link, Listener, Sink
 from vport.links.datagrams import (
+    Resolver,
     SocketAddress,
     ask_for_local_address,
     format_address,
@@ -228,13 +229,13 @@ class UdpListener(Listener):
                     peer.attachment.detach(f"idle for {self._idle:g} s")
 
 
-async def open_udp_listener(locator: UdpLocator) -> UdpListener:
+async def open_udp_listener(locator: UdpLocator, *, resolver: Resolver = resolve) -> UdpListener:
     """Bind a socket as ``locator`` says: no host means all addresses of both families.
 
     Raises:
         LinkError: the address cannot be had; says why and what to do.
     """
-    sock = await _bind(locator)
+    sock = await _bind(locator, resolver)
     complaint = raise_buffers(sock)
     if complaint:
         logger.warning("%s: %s", locator, complaint)
@@ -243,11 +244,11 @@ async def open_udp_listener(locator: UdpLocator) -> UdpListener:
     return UdpListener(sock, locator.idle)
 
 
-async def _bind(locator: UdpLocator) -> socket.socket:
+async def _bind(locator: UdpLocator, resolver: Resolver) -> socket.socket:
     if not locator.host:
         return _bind_to_all(locator)
     try:
-        found = await resolve(locator.host, locator.port)
+        found = await resolver(locator.host, locator.port)
     except OSError as error:
         raise LinkError(
             f"{locator}: cannot find the address of {locator.host}: {error.strerror}; "
