@@ -210,10 +210,12 @@ class UdpClient(Link):
                 self._complained = True
                 logger.warning("%s: %s", self.description, complaint)
             sock.connect(address)
-            return Session(self, sock, self._locator.keepalive)
+            session = Session(self, sock, self._locator.keepalive)
+            self._announce(session)
         except OSError:
             sock.close()
             raise
+        return session
 
     def _lost(self, reason: str) -> None:
         level = logging.DEBUG if reason in self._troubles else logging.WARNING
@@ -265,7 +267,6 @@ class UdpClient(Link):
 
     async def _upkeep(self, session: Session, backoff: Backoff) -> None:
         """Announce when due, and see whether the connection works and our address still holds."""
-        self._announce(session)
         checked_at = session.opened_at
         while True:
             now = time.monotonic()

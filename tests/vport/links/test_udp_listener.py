@@ -22,7 +22,7 @@ HOSTS = pytest.mark.parametrize(
     ("bound", "called", "family"),
     [
         ("127.0.0.1", "127.0.0.1", socket.AF_INET),
-        ("0.0.0.0", "127.0.0.1", socket.AF_INET),  # noqa: S104
+        ("0.0.0.0", "127.0.0.1", socket.AF_INET),
         ("::1", "::1", socket.AF_INET6),
         ("", "::1", socket.AF_INET6),
         ("", "127.0.0.1", socket.AF_INET),
@@ -407,9 +407,9 @@ async def test_port_in_use_is_said_with_what_to_do() -> None:
 async def test_ipv6_alone_leaves_the_port_free_for_ipv4() -> None:
     with (
         await open_udp_listener(UdpLocator(host="::", port=0)) as first,
-        await open_udp_listener(UdpLocator(host="0.0.0.0", port=first.address[1])) as second,  # noqa: S104
+        await open_udp_listener(UdpLocator(host="0.0.0.0", port=first.address[1])) as second,
     ):
-        assert second.address == ("0.0.0.0", first.address[1])  # noqa: S104
+        assert second.address == ("0.0.0.0", first.address[1])
 
 
 async def test_address_of_another_machine_is_refused() -> None:

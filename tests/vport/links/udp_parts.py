@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import trio
 
@@ -27,6 +27,12 @@ BROADCAST = b"\xff" * 6
 def frame(number: int, size: int = 64) -> bytes:
     """A frame that can be told from others."""
     return encode_frame(BROADCAST, b"\2\0\0\0\0\1", 0x88B5, struct.pack("!I", number)).ljust(size, b".")
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Wait for what tells nobody when it comes true, under the deadline of the test."""
+    while not condition():  # noqa: ASYNC110 - there is no event to wait for
+        await trio.sleep(0.01)
 
 
 class Recorder:
@@ -113,7 +119,7 @@ class Peer:
     def __init__(self, family: int = socket.AF_INET) -> None:
         self.sock = trio.socket.socket(family, socket.SOCK_DGRAM)
 
-    def __enter__(self) -> Peer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
