@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
@@ -96,7 +97,7 @@ class Session:
 
 def reason_of(error: OSError) -> str:
     """Say in a few words what went wrong."""
-    return (error.strerror or str(error)).lower() if not error.errno else os.strerror(error.errno).lower()
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 class UdpClient(Link):
@@ -247,6 +248,8 @@ class UdpClient(Link):
             try:
                 arrivals, more = session.inbox.receive()
             except OSError as error:
+                if error.errno == errno.EMSGSIZE:  # a router tells its MTU; sending takes it from there
+                    continue
                 session.fail(reason_of(error))
                 return
             if arrivals:

@@ -6,10 +6,12 @@ import errno
 import os
 import socket
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.vport.links.udp_parts import frame
 from vport.links.batch_outbox import FEW, BatchOutbox
@@ -189,3 +191,46 @@ def test_batches_of_thousands_of_messages_are_sent_whole() -> None:
         outbox.flush()
 
         assert {receiver.recv(2000) for _ in destinations} == {frame(1)}
+
+
+def test_error_left_by_an_earlier_frame_costs_no_frame() -> None:
+    with refusing() as (sender, receiver):
+        outbox = BatchOutbox(sender, unexpected, RefusingCalls(3, errno.EMSGSIZE))
+        destinations = [outbox.destination(receiver.getsockname(), Counter(), b"") for _ in range(FEW + 10)]
+        for index, destination in enumerate(destinations):
+            outbox.add(destination, lone(frame(index)))
+        outbox.flush()
+
+        received = [receiver.recv(200) for _ in destinations]
+        assert sorted(received) == sorted(frame(index) for index in range(len(destinations)))
+        assert not any(destination.discards for destination in destinations)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(1, 6), st.sampled_from([60, 61, 64, 1514, 5000])),
+        min_size=FEW + 1,
+        max_size=3 * FEW,
+    )
+)
+@settings(deadline=None)
+def test_batch_carries_what_frame_by_frame_would(trains: list[tuple[int, int, int]]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender, ExitStack() as stack:
+        receivers = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(3)]
+        outbox = BatchOutbox(sender, unexpected, Calls())
+        destinations = []
+        for receiver in receivers:
+            receiver.bind(("127.0.0.1", 0))
+            receiver.settimeout(2)
+            receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            destinations.append(outbox.destination(receiver.getsockname(), Counter(), b""))
+        expected: list[list[bytes]] = [[], [], []]
+        for index, (place, count, size) in enumerate(trains):
+            frames = [frame(10 * index + number, size) for number in range(count)]
+            frames[-1] = frames[-1][: size - index % 2]
+            outbox.add(destinations[place], Train(b"".join(frames), size if count > 1 else len(frames[0])))
+            expected[place] += frames
+        outbox.flush()
+
+        for receiver, frames in zip(receivers, expected, strict=True):
+            assert [receiver.recv(65536) for _ in frames] == frames

@@ -396,6 +396,13 @@ async def test_closing_ends_serve_and_transmitting_afterwards_is_harmless() -> N
         assert switch.links[0].discards == {"unreachable": 30}
 
 
+@pytest.mark.parametrize("host", ["", "::1", "127.0.0.1"])
+async def test_listener_says_where_it_listens(host: str) -> None:
+    with await open_udp_listener(UdpLocator(host=host, port=0)) as listener:
+        shown = f"[{host}]" if ":" in host else host
+        assert listener.description == f"udp://{shown}:{listener.address[1]}"
+
+
 async def test_port_in_use_is_said_with_what_to_do() -> None:
     with await open_udp_listener(UdpLocator(host="", port=0)) as first:
         port = first.address[1]

@@ -104,8 +104,9 @@ async def serving(
     switch: Switch, host: str = "127.0.0.1", *, port: int = 0, idle: float = 300.0, batches: bool = True
 ) -> AsyncIterator[UdpListener]:
     """Serve a listener."""
-    opened = await open_udp_listener(UdpLocator(host=host, port=port, idle=idle))
-    listener = opened if batches else UdpListener(opened._sock, idle, batches=False)
+    locator = UdpLocator(host=host, port=port, idle=idle)
+    opened = await open_udp_listener(locator)
+    listener = opened if batches else UdpListener(opened._sock, locator, batches=False)
     with listener:
         async with trio.open_nursery() as nursery:
             await nursery.start(listener.serve, switch.accept)
