@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
@@ -96,7 +97,7 @@ class Session:
 
 def reason_of(error: OSError) -> str:
     """Say in a few words what went wrong."""
-    return (error.strerror or str(error)).lower() if not error.errno else os.strerror(error.errno).lower()
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 class UdpClient(Link):
@@ -210,10 +211,12 @@ class UdpClient(Link):
                 self._complained = True
                 logger.warning("%s: %s", self.description, complaint)
             sock.connect(address)
-            return Session(self, sock, self._locator.keepalive)
+            session = Session(self, sock, self._locator.keepalive)
+            self._announce(session)
         except OSError:
             sock.close()
             raise
+        return session
 
     def _lost(self, reason: str) -> None:
         level = logging.DEBUG if reason in self._troubles else logging.WARNING
@@ -245,6 +248,8 @@ class UdpClient(Link):
             try:
                 arrivals, more = session.inbox.receive()
             except OSError as error:
+                if error.errno == errno.EMSGSIZE:  # a router tells its MTU; sending takes it from there
+                    continue
                 session.fail(reason_of(error))
                 return
             if arrivals:
@@ -265,7 +270,6 @@ class UdpClient(Link):
 
     async def _upkeep(self, session: Session, backoff: Backoff) -> None:
         """Announce when due, and see whether the connection works and our address still holds."""
-        self._announce(session)
         checked_at = session.opened_at
         while True:
             now = time.monotonic()

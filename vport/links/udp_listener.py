@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -17,6 +18,7 @@ from vport.errors import LinkError, RefusedError
 from vport.ethernet import HEADER_SIZE
 from vport.links.base import Accept, Attachment, Link, Listener, Sink
 from vport.links.datagrams import (
+    Resolver,
     SocketAddress,
     ask_for_local_address,
     format_address,
@@ -85,6 +87,12 @@ class UdpListener(Listener):
     Made by ``open_udp_listener``. What a peer sends that is no frame is counted in the peer's
     ``discards``; from strangers it is counted here, and makes no peer.
 
+    Args:
+        sock: a bound UDP socket, now the listener's.
+        locator: how it was asked for.
+        segmentation: whether to let the kernel cut trains.
+        batches: whether to use the batch system calls.
+
     Attributes:
         address: what the socket is bound to, as the socket module gives it.
         refused: newcomers' datagrams that the switch refused to make a peer of.
@@ -92,17 +100,17 @@ class UdpListener(Listener):
     """
 
     def __init__(
-        self, sock: socket.socket, idle: float, *, segmentation: bool = True, batches: bool = True
+        self, sock: socket.socket, locator: UdpLocator, *, segmentation: bool = True, batches: bool = True
     ) -> None:
         self.address: SocketAddress = sock.getsockname()
-        self.description = f"udp://{format_address(self.address)}"
+        self.description = str(replace(locator, port=self.address[1]))
         self.refused = 0
         self.discards: Counter[str] = Counter()
         self._inbox, self.outbox = open_postbox(
             sock, self._send_failed, segmentation=segmentation, batches=batches
         )
         self._sock = sock
-        self._idle = idle
+        self._idle = locator.idle
         self._peers: dict[Hashable, UdpPeer] = {}
         self._peers_by_address: dict[SocketAddress, UdpPeer] = {}
         self._refused_logged_at = -REFUSAL_LOG_INTERVAL
@@ -161,7 +169,7 @@ class UdpListener(Listener):
 
     def _deliver(self, arrivals: list[Arrival], accept: Accept) -> None:
         now = time.monotonic()
-        reached: list[UdpPeer] = []
+        reached: dict[UdpPeer, None] = {}
         for origin, data, frame_size in arrivals:
             peer = self._peers.get(origin)
             if peer is None:
@@ -173,7 +181,7 @@ class UdpListener(Listener):
                 data = without_short(data, frame_size, peer.discards)
             if data:
                 peer.attachment.deliver(Train(data, frame_size))
-                reached.append(peer)
+                reached[peer] = None
         for peer in reached:
             peer.attachment.flush()
 
@@ -228,26 +236,26 @@ class UdpListener(Listener):
                     peer.attachment.detach(f"idle for {self._idle:g} s")
 
 
-async def open_udp_listener(locator: UdpLocator) -> UdpListener:
+async def open_udp_listener(locator: UdpLocator, *, resolver: Resolver = resolve) -> UdpListener:
     """Bind a socket as ``locator`` says: no host means all addresses of both families.
 
     Raises:
         LinkError: the address cannot be had; says why and what to do.
     """
-    sock = await _bind(locator)
+    sock = await _bind(locator, resolver)
     complaint = raise_buffers(sock)
     if complaint:
         logger.warning("%s: %s", locator, complaint)
     if sock.getsockname()[0] in {"::", "0.0.0.0"}:
         ask_for_local_address(sock)
-    return UdpListener(sock, locator.idle)
+    return UdpListener(sock, locator)
 
 
-async def _bind(locator: UdpLocator) -> socket.socket:
+async def _bind(locator: UdpLocator, resolver: Resolver) -> socket.socket:
     if not locator.host:
         return _bind_to_all(locator)
     try:
-        found = await resolve(locator.host, locator.port)
+        found = await resolver(locator.host, locator.port)
     except OSError as error:
         raise LinkError(
             f"{locator}: cannot find the address of {locator.host}: {error.strerror}; "
