@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vport.checksum import complete_checksums
-from vport.coalescing import joined
+from vport.coalescing import LEAST, joined
 from vport.errors import FrameError
 from vport.ethernet import EtherType
 from vport.segmentation import cut
@@ -104,17 +104,18 @@ def _finished(data: Buffer, header: VirtioNetHeader) -> Train:
     return lone(frame)
 
 
-def join(train: Train, takes: TapOffload, *, fixed_ids: bool = False) -> list[Train]:
+def join(train: Train, takes: TapOffload, *, fixed_ids: bool = False, least: int = LEAST) -> list[Train]:
     """Give a train the form in which a TAP takes it with the fewest writes: one for each superframe.
 
     Segments of one flow become superframes, see ``vport.coalescing``; what cannot be joined comes as plain
-    trains between them, in order. A superframe that the TAP takes passes as it is, others are cut.
+    trains between them, in order; so does a train of fewer than ``least`` frames. A superframe that the TAP
+    takes passes as it is, others are cut.
 
     Raises:
         FrameError: the train is a superframe that has to be cut, and its header lies.
     """
     if train.offload is None:
-        return joined(train, takes, fixed_ids=fixed_ids)
+        return joined(train, takes, fixed_ids=fixed_ids, least=least)
     return [train if _is_taken(train.data, train.offload, takes) else plain(train)]
 
 
