@@ -25,14 +25,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from vport.checksum import MODULUS, checksum, ones_sum, pseudo_sum, put_word, row_sums
-from vport.ethernet import HEADER_SIZE, TAG_SIZE, EtherType
+from vport.ethernet import HEADER_SIZE, TAG_SIZE
 from vport.segments import (
     CWR,
     DONT_FRAGMENT,
     FIN,
+    IPV4,
     IPV4_HEADER_SIZE,
+    IPV6,
     IPV6_HEADER_SIZE,
     MAX_IP_SIZE,
+    NEEDS_CSUM,
     PSH,
     RST,
     SYN,
@@ -43,10 +46,11 @@ from vport.segments import (
     UDP_CHECKSUM,
     UDP_HEADER_SIZE,
     URG,
+    VLAN,
     Layout,
 )
 from vport.train import Train
-from vport.virtio_net import GSO_ECN, GsoType, TapOffload, VirtioNetHeader, VnetFlag
+from vport.virtio_net import GSO_ECN, GsoType, TapOffload, VirtioNetHeader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,19 +76,14 @@ _unpack_ethertype: Final = struct.Struct("!HB").unpack_from  # with the first by
 _unpack_ipv4: Final = struct.Struct("!6xHxB").unpack_from  # flags and fragment offset, protocol
 _unpack_flags: Final = struct.Struct("!12xBB").unpack_from  # of TCP: data offset, flags
 
-# Plain numbers: operations on members of enumerations take half a microsecond each.
 _CSUM: Final = int(TapOffload.CSUM)
 _TSO_ECN: Final = int(TapOffload.TSO_ECN)
-_VLAN: Final = int(EtherType.VLAN)
-_IPV4: Final = int(EtherType.IPV4)
-_IPV6: Final = int(EtherType.IPV6)
 _NEEDED: Final = {
-    (_IPV4, TCP): int(TapOffload.TSO4),
-    (_IPV6, TCP): int(TapOffload.TSO6),
-    (_IPV4, UDP): int(TapOffload.USO4),
-    (_IPV6, UDP): int(TapOffload.USO6),
+    (IPV4, TCP): int(TapOffload.TSO4),
+    (IPV6, TCP): int(TapOffload.TSO6),
+    (IPV4, UDP): int(TapOffload.USO4),
+    (IPV6, UDP): int(TapOffload.USO6),
 }
-_NEEDS_CSUM: Final = int(VnetFlag.NEEDS_CSUM)
 _TCPV4: Final = int(GsoType.TCPV4)
 _TCPV6: Final = int(GsoType.TCPV6)
 _UDP_L4: Final = int(GsoType.UDP_L4)
@@ -149,15 +148,15 @@ def _layout(data: Buffer, start: int, size: int, kinds: int) -> Layout | None:
         return None
     network = HEADER_SIZE
     ethertype, version = _unpack_ethertype(data, start + network - 2)
-    if ethertype == _VLAN:
+    if ethertype == VLAN:
         network += TAG_SIZE
         ethertype, version = _unpack_ethertype(data, start + network - 2)
-    if ethertype == _IPV4 and version == 0x45:
+    if ethertype == IPV4 and version == 0x45:
         fragment, protocol = _unpack_ipv4(data, start + network)
         transport = network + IPV4_HEADER_SIZE
         if fragment & ~DONT_FRAGMENT:
             return None
-    elif ethertype == _IPV6 and version >> 4 == 6:
+    elif ethertype == IPV6 and version >> 4 == 6:
         protocol = data[start + network + 6]
         transport = network + IPV6_HEADER_SIZE
     else:
@@ -185,7 +184,7 @@ def _masks(layout: Layout) -> tuple[_Words, _Words]:
     alike = bytearray(b"\xff" * layout.payload)
     shape = bytearray(layout.payload)
     shape[12:HEADER_SIZE] = shape[network - 2 : network] = b"\xff\xff"
-    if layout.ethertype == _IPV4:
+    if layout.ethertype == IPV4:
         for start, size in ((2, 4), (10, 2)):  # total length and ID; header checksum
             alike[network + start : network + start + size] = bytes(size)
         put_word(shape, network + 6, MODULUS - DONT_FRAGMENT)
@@ -238,7 +237,7 @@ class _Rows:
         """Give the frames, by number, that become one superframe each: at least two."""
         valid = self._valid()
         links = valid[1:] & valid[:-1]
-        if self.layout.ethertype == _IPV4:
+        if self.layout.ethertype == IPV4:
             links &= self._ids_continue(fixed_ids=fixed_ids)
         if self.layout.protocol == TCP:
             links &= self._segments_continue(kinds)
@@ -270,7 +269,7 @@ class _Rows:
         head = bytearray(self.data[run.start * stride : run.start * stride + start])
         kind, offset = self._write_head(head, len(out), last)
         out[:start] = np.frombuffer(head, np.uint8)
-        header = VirtioNetHeader(_NEEDS_CSUM, kind, start, size, layout.transport, offset)
+        header = VirtioNetHeader(NEEDS_CSUM, kind, start, size, layout.transport, offset)
         return Train(out.data, stride, header)
 
     def _write_head(self, head: bytearray, size: int, last: int) -> tuple[int, int]:
@@ -282,7 +281,7 @@ class _Rows:
         layout = self.layout
         network, transport = layout.network, layout.transport
         addresses = head[network + 8 : transport]
-        if layout.ethertype == _IPV4:
+        if layout.ethertype == IPV4:
             addresses = head[network + 12 : transport]
             put_word(head, network + 2, size - network)
             put_word(head, network + 10, 0)
@@ -296,7 +295,7 @@ class _Rows:
             return _UDP_L4, UDP_CHECKSUM
         put_word(head, transport + TCP_CHECKSUM, partial)
         head[transport + 13] |= self.data[last + transport + 13] & (FIN | PSH)
-        kind = _TCPV4 if layout.ethertype == _IPV4 else _TCPV6
+        kind = _TCPV4 if layout.ethertype == IPV4 else _TCPV6
         return kind | (GSO_ECN if head[transport + 13] & CWR else 0), TCP_CHECKSUM
 
     def _column(self, offset: int, kind: str) -> npt.NDArray[np.uint32]:
@@ -315,7 +314,7 @@ class _Rows:
     def _valid(self) -> _Flags:
         """Whether lengths and checksums of each row are right, in IP as in TCP or UDP."""
         network, transport = self.layout.network, self.layout.transport
-        if self.layout.ethertype == _IPV6:
+        if self.layout.ethertype == IPV6:
             valid = self._has_length(network + 4, network + IPV6_HEADER_SIZE)
         else:
             count, width = self.heads.shape
@@ -335,7 +334,7 @@ class _Rows:
         layout, count = self.layout, len(self.numbers)
         first, missing = self.numbers.start * self.stride, self.stride - self.last_size
         # The addresses stand right before the TCP or UDP header, so that one sum takes in both.
-        start = layout.network + (12 if layout.ethertype == _IPV4 else 8)
+        start = layout.network + (12 if layout.ethertype == IPV4 else 8)
         full = count - 1 if missing else count
         sums = row_sums(self.data, first + start, full, self.stride, self.stride - start)
         sums += layout.protocol + self.stride - layout.transport
