@@ -53,7 +53,7 @@ class ManagementServer:
 
     def __init__(self, control: Control, catalog: Catalog, *, max_sessions: int = MAX_SESSIONS) -> None:
         self._control = control
-        self._catalog = catalog
+        self.catalog = catalog
         self._max_sessions = max_sessions
         self._sessions: set[_SocketSession] = set()
 
@@ -99,7 +99,7 @@ class ManagementServer:
 
     async def _run_session(self, client: socket.socket) -> None:
         with client:
-            session = _SocketSession(client, self._control, self._catalog)
+            session = _SocketSession(client, self._control, self.catalog)
             self._sessions.add(session)
             try:
                 await session.run()

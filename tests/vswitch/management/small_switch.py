@@ -10,10 +10,12 @@ import trio
 from tests.vswitch.links_in_memory import RecordingLink
 from vport.ethernet import MacAddress, Vid, parse_mac
 from vswitch.bridge import Bridge
+from vswitch.config import SwitchSettings
 from vswitch.management.control import SocketInfo
 from vswitch.management.menus import switch_catalog
 from vswitch.management.server import MAX_SESSIONS, ManagementServer
 from vswitch.management.unix_socket import ManagementSocket
+from vswitch.state import capture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,6 +43,9 @@ class SmallSwitch:
         events = self.bridge.events.drain()
         if self.server is not None:
             self.server.publish(events)
+
+    def running_settings(self) -> SwitchSettings:
+        return capture(SwitchSettings(), self.bridge, self.mac, (), {})
 
     def stop(self) -> None:
         self.stopped.set()
