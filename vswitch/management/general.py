@@ -49,7 +49,7 @@ def logout(control: Control, session: Session) -> Reply:
 def shutdown(control: Control, session: Session) -> Reply:
     """End the switch; this session still gets its goodbye, the others see their connection close."""
     control.stop()
-    return Reply(ends_session=True)
+    return Reply(ends_session=not session.is_console)
 
 
 @command("showinfo", "show version, MAC address and uptime", prints=True)

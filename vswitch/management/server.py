@@ -98,8 +98,15 @@ class ManagementServer:
             _send_now(client, encode_status(errno.EAGAIN, text))
 
     async def _run_session(self, client: socket.socket) -> None:
+        await self._converse(client, Session(self.catalog), BANNER)
+
+    async def run_console_session(self, client: socket.socket) -> None:
+        """Serve the switch's own terminal, at the other end of ``client``, until it ends. No banner."""
+        await self._converse(client, Session(self.catalog, is_console=True), ())
+
+    async def _converse(self, client: socket.socket, given: Session, banner: Iterable[str]) -> None:
         with client:
-            session = _SocketSession(client, self._control, self.catalog)
+            session = _SocketSession(client, self._control, given, banner)
             self._sessions.add(session)
             try:
                 await session.run()
@@ -111,12 +118,14 @@ class ManagementServer:
 class _SocketSession:
     """One client's connection."""
 
-    def __init__(self, client: socket.socket, control: Control, catalog: Catalog) -> None:
+    def __init__(
+        self, client: socket.socket, control: Control, session: Session, banner: Iterable[str]
+    ) -> None:
         client.setblocking(False)
         self._socket = client
         self._control = control
-        self._session = Session(catalog)
-        self._protocol = ServerProtocol(BANNER)
+        self._session = session
+        self._protocol = ServerProtocol(banner)
         self._output = OutputQueue()
         self._output_waits = trio.Event()  # set when there is something to send
         self._output_moved = trio.Event()  # set when something was sent
