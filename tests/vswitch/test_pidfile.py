@@ -10,6 +10,7 @@ from vport.errors import LinkError
 from vswitch.pidfile import PidFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -33,12 +34,23 @@ def test_living_process_is_respected(path: Path) -> None:
     assert path.read_text() == f"{os.getppid()}\n"
 
 
-@pytest.mark.parametrize("content", ["", "dead", "ours", "0", "99999999999999"])
-def test_stale_file_is_replaced(content: str, path: Path) -> None:
+@pytest.fixture
+def zombie() -> Iterator[subprocess.Popen[bytes]]:
+    """Give a process that has ended and that nobody has waited for."""
+    with subprocess.Popen(["true"]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        yield ended
+
+
+@pytest.mark.parametrize("content", ["", "dead", "zombie", "ours", "0", "99999999999999"])
+def test_stale_file_is_replaced(content: str, path: Path, request: pytest.FixtureRequest) -> None:
     if content == "dead":
         with subprocess.Popen(["true"]) as dead:
             dead.wait()
         content = str(dead.pid)
+    elif content == "zombie":
+        zombie = request.getfixturevalue("zombie")
+        content = str(zombie.pid)
     elif content == "ours":
         content = str(os.getpid())
     path.write_text(content)
