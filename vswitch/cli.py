@@ -13,7 +13,6 @@ import logging
 import os
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from vport._version import __version__
@@ -286,7 +285,7 @@ def find_rcfile(named: str | None, environment: Mapping[str, str]) -> str | None
     if not os.path.isabs(base):
         base = os.path.expanduser("~/.config")
     candidates = (os.path.join(base, "vswitch", "rc"), SYSTEM_RCFILE)
-    return next((path for path in candidates if Path(path).is_file()), None)
+    return next((path for path in candidates if os.path.isfile(path)), None)
 
 
 def warn_of_open_doors(settings: SwitchSettings) -> None:
