@@ -1,54 +1,138 @@
-"""The virtio-net header of a TAP with IFF_VNET_HDR, and what it asks for.
+"""What a TAP with IFF_VNET_HDR leaves to us, and what we may leave to it.
 
-A superframe is one oversized frame with such a header: the kernel leaves cutting and checksums to us.
-Header layout: ``struct virtio_net_hdr``, 10 bytes, little-endian (virtio 1.2, 5.1.6).
+* ``from_tap`` makes a train of what was read: often a superframe, one oversized frame with a virtio-net
+  header that says how it is to be cut and which checksum is unfinished.
+* ``plain`` gives its frames, cut and finished, to who needs frames: a UDP peer, a capture.
+* ``join`` goes the other way: a train of segments of one flow becomes a superframe for one write.
+
+The work is done in ``vport.segmentation`` and ``vport.coalescing``, over all frames at once; the wire
+format of the header is in ``vport.virtio_net``.
 """
 
 from __future__ import annotations
 
-import struct
-from enum import IntEnum, IntFlag
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING
 
-VNET_HEADER: Final = struct.Struct("<BBHHHH")
+from vport.checksum import complete_checksums
+from vport.coalescing import joined
+from vport.errors import FrameError
+from vport.ethernet import EtherType
+from vport.segmentation import cut
+from vport.segments import network_offset, superframe_layout
+from vport.train import Train, lone
+from vport.virtio_net import (
+    GSO_ECN,
+    NO_OFFLOAD,
+    VNET_HEADER,
+    GsoType,
+    TapOffload,
+    VirtioNetHeader,
+    VnetFlag,
+)
+
+if TYPE_CHECKING:
+    from vport.ethernet import Buffer
+
+__all__ = [
+    "GSO_ECN",
+    "NO_OFFLOAD",
+    "VNET_HEADER",
+    "GsoType",
+    "TapOffload",
+    "VirtioNetHeader",
+    "VnetFlag",
+    "complete_checksums",
+    "cut",
+    "from_tap",
+    "join",
+    "plain",
+]
+
+_NOTHING_ASKED = NO_OFFLOAD.encode()
 
 
-class VnetFlag(IntFlag):
-    """Bits of ``VirtioNetHeader.flags`` (virtio 1.2, 5.1.6)."""
+def from_tap(data: Buffer) -> Train:
+    """Make a train of what was read from a TAP: virtio-net header and frame. The bytes are not copied.
 
-    NEEDS_CSUM = 1
-    DATA_VALID = 2
+    The header is checked against the frame, and its ``hdr_len``, which the kernel fills with the size of
+    some buffer of its own, is put right.
+
+    Raises:
+        FrameError: the header is cut off, or lies.
+    """
+    if len(data) < VNET_HEADER.size:
+        raise FrameError(f"{len(data)} bytes from a TAP have no virtio-net header")
+    frame = memoryview(data)[VNET_HEADER.size :]
+    if data[: VNET_HEADER.size] == _NOTHING_ASKED:
+        return lone(frame)
+    header = VirtioNetHeader._make(VNET_HEADER.unpack_from(data))
+    if header.gso_type:
+        start = superframe_layout(frame, header).payload
+        if len(frame) - start > header.gso_size:
+            return Train(frame, start + header.gso_size, header._replace(hdr_len=start))
+        header = header._replace(gso_type=GsoType.NONE, gso_size=0)
+    if not header.flags & VnetFlag.NEEDS_CSUM:
+        return lone(frame)
+    if header.csum_start + header.csum_offset + 2 > len(frame):
+        raise FrameError(f"{header} does not fit a frame of {len(frame)} bytes")
+    return Train(frame, len(frame), header)
 
 
-class GsoType(IntEnum):
-    """Values of ``VirtioNetHeader.gso_type`` (virtio 1.2, 5.1.6); ECN is a bit on top."""
+def plain(train: Train) -> Train:
+    """Give the frames of a train: the train itself, or what its superframe is cut into.
 
-    NONE = 0
-    TCPV4 = 1
-    UDP = 3
-    TCPV6 = 4
-    UDP_L4 = 5
+    The result for a superframe has bytes of its own and is remembered in ``train.cut``.
+
+    Raises:
+        FrameError: the superframe's header lies.
+    """
+    if train.offload is None:
+        return train
+    if train.cut is None:
+        train.cut = _finished(train.data, train.offload)
+    return train.cut
 
 
-GSO_ECN: Final = 0x80
+def _finished(data: Buffer, header: VirtioNetHeader) -> Train:
+    """Do what ``header`` asks for, in a copy."""
+    if header.gso_type:
+        return cut(data, header)
+    if not header.flags & VnetFlag.NEEDS_CSUM:
+        return lone(data)
+    frame = bytearray(data)
+    complete_checksums(frame, len(frame) or 1, header)
+    return lone(frame)
 
 
-class VirtioNetHeader(NamedTuple):
-    """How the kernel wants a superframe finished. Sizes and offsets in bytes from the frame's start."""
+def join(train: Train, takes: TapOffload, *, fixed_ids: bool = False) -> list[Train]:
+    """Give a train the form in which a TAP takes it with the fewest writes: one for each superframe.
 
-    flags: int
-    gso_type: int
-    hdr_len: int  # Ethernet, IP and TCP or UDP headers: what every cut frame repeats
-    gso_size: int  # payload bytes of each cut frame but the last
-    csum_start: int
-    csum_offset: int
+    Segments of one flow become superframes, see ``vport.coalescing``; what cannot be joined comes as plain
+    trains between them, in order. A superframe that the TAP takes passes as it is, others are cut.
 
-    def frame_count(self, size: int) -> int:
-        """How many frames a superframe of ``size`` bytes becomes."""
-        if not self.gso_type:
-            return 1
-        return max(1, -(-(size - self.hdr_len) // self.gso_size))
+    Raises:
+        FrameError: the train is a superframe that has to be cut, and its header lies.
+    """
+    if train.offload is None:
+        return joined(train, takes, fixed_ids=fixed_ids)
+    return [train if _is_taken(train.data, train.offload, takes) else plain(train)]
 
-    def wire_bytes(self, size: int) -> int:
-        """How many bytes those frames have together."""
-        return size + (self.frame_count(size) - 1) * self.hdr_len
+
+def _is_taken(data: Buffer, header: VirtioNetHeader, takes: TapOffload) -> bool:
+    """Whether a TAP with the offloads ``takes`` takes this superframe, or frame with a partial checksum."""
+    needed = TapOffload.CSUM
+    match header.gso_type & ~GSO_ECN:
+        case GsoType.NONE:
+            pass
+        case GsoType.TCPV4:
+            needed |= TapOffload.TSO4
+        case GsoType.TCPV6:
+            needed |= TapOffload.TSO6
+        case GsoType.UDP_L4:
+            is_ipv4 = network_offset(data)[0] == EtherType.IPV4
+            needed |= TapOffload.USO4 if is_ipv4 else TapOffload.USO6
+        case _:
+            return False
+    if header.gso_type & GSO_ECN:
+        needed |= TapOffload.TSO_ECN
+    return takes & needed == needed

@@ -13,13 +13,25 @@ longer copies them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from vport.ethernet import HEADER_SIZE, TAG_SIZE, EtherType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy.typing as npt
+
     from vport.ethernet import Buffer
     from vport.offload import VirtioNetHeader
+
+    _Heads = npt.NDArray[np.bytes_]
+
+_TAGGED: Final = EtherType.VLAN.to_bytes(2, "big")
+_TAGGED_HEADER_SIZE: Final = HEADER_SIZE + TAG_SIZE
+_FEW: Final = 8  # frames: up to here a loop over slices beats NumPy (2 against 15 µs for six that differ)
 
 
 class Train:
@@ -47,7 +59,7 @@ class Train:
         """How many frames go over the wire."""
         if self.offload is not None:
             return self.offload.frame_count(len(self.data))
-        return -(-len(self.data) // self.frame_size)
+        return -(-len(self.data) // self.frame_size) or 1  # an empty datagram is one frame, a bad one
 
     @property
     def wire_bytes(self) -> int:
@@ -74,3 +86,69 @@ class Train:
 def lone(frame: Buffer) -> Train:
     """Make a train of one frame."""
     return Train(frame, len(frame) or 1)
+
+
+def runs(train: Train) -> list[Train]:
+    """Split a plain train into maximal runs of consecutive frames with the same Ethernet header.
+
+    Compared are destination, source and EtherType (14 bytes), and in frames with an 802.1Q tag also the
+    TCI and the EtherType behind it (18 bytes). A last frame too short for its header is a run of its
+    own; where all frames are that short, they are one run. The runs are views of the train's bytes, in
+    order; ``[train]`` itself when nothing differs, and for a superframe.
+    """
+    data, size = train.data, train.frame_size
+    total = len(data)
+    if total <= size or train.offload is not None or size < HEADER_SIZE:
+        return [train]
+    if total <= size * _FEW:
+        starts = _starts_one_by_one(data, size)
+    else:
+        rest = total % size or size
+        starts = [0] if _is_uniform(data, size, rest) else _starts_at_once(data, size, rest)
+    if len(starts) == 1:
+        return [train]
+    view = memoryview(data)
+    return [Train(view[start:end], size) for start, end in zip(starts, [*starts[1:], total], strict=True)]
+
+
+def _starts_one_by_one(data: Buffer, size: int) -> list[int]:
+    """Give the offsets at which the runs begin, 0 first, by a loop over the frames."""
+    starts = []
+    run: Buffer = b""
+    for start in range(0, len(data), size):
+        head = data[start : start + HEADER_SIZE]
+        length = HEADER_SIZE
+        if head[12:] == _TAGGED:
+            length = _TAGGED_HEADER_SIZE
+            head = data[start : start + length]
+        if head != run or len(head) < length:
+            starts.append(start)
+            run = head
+    return starts
+
+
+def _is_uniform(data: Buffer, size: int, rest: int) -> bool:
+    """Whether the header of every frame is that of the first; ``rest`` is the last frame's size."""
+    length = _TAGGED_HEADER_SIZE if data[12:HEADER_SIZE] == _TAGGED else HEADER_SIZE
+    if min(rest, size) < length:
+        return False
+    # Elements of type S compare like C strings, zero bytes at the end ignored; as all are of one length,
+    # that is equality, in a single pass over the train.
+    heads: _Heads = np.ndarray((-(-len(data) // size),), f"S{length}", data, 0, (size,))
+    return not (heads != heads[0]).any()
+
+
+def _starts_at_once(data: Buffer, size: int, rest: int) -> list[int]:
+    """Give the offsets at which the runs begin, 0 first; ``rest`` is the last frame's size."""
+    count = -(-len(data) // size)
+    whole = count if rest >= HEADER_SIZE else count - 1  # frames with an Ethernet header
+    heads: _Heads = np.ndarray((whole,), f"S{HEADER_SIZE}", data, 0, (size,))
+    starts = np.ones(count, np.bool_)
+    starts[1:whole] = heads[1:] != heads[:-1]
+    tagged = np.ndarray((whole,), ">u2", data, 12, (size,)) == EtherType.VLAN
+    if size >= _TAGGED_HEADER_SIZE and tagged.any():
+        room = count if rest >= _TAGGED_HEADER_SIZE else count - 1  # frames with room for a tag
+        behind: npt.NDArray[np.uint32] = np.ndarray((room,), "u4", data, HEADER_SIZE, (size,))
+        starts[1:room] |= tagged[1:room] & (behind[1:] != behind[:-1])
+        starts[room:whole] |= tagged[room:whole]
+    return [start * size for start in np.flatnonzero(starts).tolist()]

@@ -1,0 +1,345 @@
+"""Joining: segments of one TCP flow, or equal datagrams of one UDP flow, become one superframe.
+
+The rules are those of the kernel's own receive offload (tcp_gro_receive, udp_gro_receive_segment) and
+one of ours: cutting the result must give the very same frames again. Hence
+
+* same Ethernet, IP and TCP or UDP headers but for lengths, IDs, sequence numbers, checksums, FIN, PSH, CWR;
+* IPv4 without options or fragments, IPv6 without extension headers; at most one 802.1Q tag;
+* IPv4 IDs count up by one. The kernel also takes equal IDs of packets with DF; a superframe cannot say
+  that (``fixed_ids``);
+* sequence numbers without a gap, payload in every segment, only the last shorter;
+* no SYN, RST, URG; FIN and PSH only in the last segment, CWR only in the first;
+* every checksum right, and written the way a sender computes it (a TCP checksum of 65535 verifies, but is
+  one that nobody computes; a UDP checksum of 0 is none).
+
+Read ``joined`` first. A train is looked at as rows: row i is its i-th frame.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from vport.checksum import MODULUS, checksum, ones_sum, pseudo_sum, put_word, row_sums
+from vport.ethernet import HEADER_SIZE, TAG_SIZE, EtherType
+from vport.segments import (
+    CWR,
+    DONT_FRAGMENT,
+    FIN,
+    IPV4_HEADER_SIZE,
+    IPV6_HEADER_SIZE,
+    MAX_IP_SIZE,
+    PSH,
+    RST,
+    SYN,
+    TCP,
+    TCP_CHECKSUM,
+    TCP_HEADER_SIZE,
+    UDP,
+    UDP_CHECKSUM,
+    UDP_HEADER_SIZE,
+    URG,
+    Layout,
+)
+from vport.train import Train
+from vport.virtio_net import GSO_ECN, GsoType, TapOffload, VirtioNetHeader, VnetFlag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from vport.ethernet import Buffer
+
+    _Flags = npt.NDArray[np.bool_]
+    _Bytes = npt.NDArray[np.uint8]
+    _Words = npt.NDArray[np.uint64]
+
+# Datagrams in one superframe: what the kernel's own receive offload makes at most (UDP_GRO_CNT_MAX),
+# and so the most that a socket with UDP_GRO has to expect.
+DATAGRAMS_MAX: Final = 64
+_LEAST_SIZE: Final = HEADER_SIZE + IPV4_HEADER_SIZE + UDP_HEADER_SIZE
+
+_unpack_ethertype: Final = struct.Struct("!HB").unpack_from  # with the first byte behind it
+_unpack_ipv4: Final = struct.Struct("!6xHxB").unpack_from  # flags and fragment offset, protocol
+_unpack_flags: Final = struct.Struct("!12xBB").unpack_from  # of TCP: data offset, flags
+
+_NEEDED: Final = {
+    (EtherType.IPV4, TCP): TapOffload.TSO4,
+    (EtherType.IPV6, TCP): TapOffload.TSO6,
+    (EtherType.IPV4, UDP): TapOffload.USO4,
+    (EtherType.IPV6, UDP): TapOffload.USO6,
+}
+
+
+def joined(train: Train, takes: TapOffload, *, fixed_ids: bool = False) -> list[Train]:
+    """Join what can be joined in a plain train: superframes, and plain trains of what lies between.
+
+    The order of the frames is kept. Superframes have bytes of their own, the rest are views; ``[train]``
+    itself when nothing can be joined.
+
+    Args:
+        train: frames as they came, believed in nothing.
+        takes: which kinds of superframes to make.
+        fixed_ids: also join IPv4 packets with DF that all have the same ID, as Linux sends datagrams from
+            unconnected sockets. Their IDs get lost, which RFC 6864 (4.1) allows as nobody may look at
+            them, but whoever cuts the superframe sends other bytes.
+    """
+    data, size, total = train.data, train.frame_size, len(train.data)
+    if total <= size or size < _LEAST_SIZE or not takes & TapOffload.CSUM:
+        return [train]
+    result: list[Train] = []
+    view, done = memoryview(data), 0
+    for rows in _groups(data, size, takes):
+        for run in rows.runs(takes, fixed_ids=fixed_ids):
+            if run.start * size > done:
+                result.append(Train(view[done : run.start * size], size))
+            result.append(rows.superframe(run))
+            done = min(run.stop * size, total)
+    if not done:
+        return [train]
+    if done < total:
+        result.append(Train(view[done:], size))
+    return result
+
+
+def _groups(data: Buffer, size: int, takes: TapOffload) -> Iterator[_Rows]:
+    """Give the stretches of rows whose headers lie at the same offsets, where these can be joined."""
+    count, rest = divmod(len(data), size)
+    layout = _layout(data, 0, size, takes)
+    if layout is not None:
+        rows = _Rows(data, size, range(count + (rest > layout.payload)), layout)
+        if rows.is_uniform():
+            if len(rows.numbers) > 1:
+                yield rows
+            return
+    first = 0
+    for number in range(1, count + bool(rest) + 1):
+        start = number * size
+        found = _layout(data, start, min(size, len(data) - start), takes)
+        if found != layout:
+            if layout is not None and number - first > 1:
+                yield _Rows(data, size, range(first, number), layout)
+            first, layout = number, found
+
+
+def _layout(data: Buffer, start: int, size: int, takes: TapOffload) -> Layout | None:
+    """Find the headers of the frame of ``size`` bytes at ``start``; None when it cannot be joined."""
+    if size <= _LEAST_SIZE:
+        return None
+    network = HEADER_SIZE
+    ethertype, version = _unpack_ethertype(data, start + network - 2)
+    if ethertype == EtherType.VLAN:
+        network += TAG_SIZE
+        ethertype, version = _unpack_ethertype(data, start + network - 2)
+    if ethertype == EtherType.IPV4 and version == 0x45:
+        fragment, protocol = _unpack_ipv4(data, start + network)
+        transport = network + IPV4_HEADER_SIZE
+        if fragment & ~DONT_FRAGMENT:
+            return None
+    elif ethertype == EtherType.IPV6 and version >> 4 == 6:
+        protocol = data[start + network + 6]
+        transport = network + IPV6_HEADER_SIZE
+    else:
+        return None
+    if not takes & _NEEDED.get((ethertype, protocol), 0):
+        return None
+    payload = transport + UDP_HEADER_SIZE
+    if protocol == TCP:
+        if transport + TCP_HEADER_SIZE >= size:
+            return None
+        offset, flags = _unpack_flags(data, start + transport)
+        payload = transport + (offset >> 4) * 4
+        if flags & (SYN | RST | URG) or payload < transport + TCP_HEADER_SIZE:
+            return None
+    return Layout(ethertype, protocol, network, transport, payload) if payload < size else None
+
+
+@lru_cache(maxsize=64)
+def _masks(layout: Layout) -> tuple[_Words, _Words]:
+    """Give the header bits that are alike in all frames of a flow, and those that make out the layout.
+
+    Both as 64-bit words, for headers padded with zeros to a multiple of 8 bytes.
+    """
+    network, transport = layout.network, layout.transport
+    alike = bytearray(b"\xff" * layout.payload)
+    shape = bytearray(layout.payload)
+    shape[12:HEADER_SIZE] = shape[network - 2 : network] = b"\xff\xff"
+    if layout.ethertype == EtherType.IPV4:
+        for start, size in ((2, 4), (10, 2)):  # total length and ID; header checksum
+            alike[network + start : network + start + size] = bytes(size)
+        put_word(shape, network + 6, MODULUS - DONT_FRAGMENT)
+        shape[network] = shape[network + 9] = 0xFF
+    else:
+        put_word(alike, network + 4, 0)  # payload length
+        shape[network], shape[network + 6] = 0xF0, 0xFF
+    if layout.protocol == TCP:
+        alike[transport + 4 : transport + 8] = bytes(4)  # sequence number
+        alike[transport + 13] = 0xFF - (FIN | PSH | CWR)
+        put_word(alike, transport + TCP_CHECKSUM, 0)
+        shape[transport + 12 : transport + 14] = bytes((0xF0, SYN | RST | URG))
+    else:
+        alike[transport + 4 : transport + 8] = bytes(4)  # length and checksum
+    padding = bytes(-layout.payload % 8)
+    return np.frombuffer(alike + padding, np.uint64), np.frombuffer(shape + padding, np.uint64)
+
+
+class _Rows:
+    """Consecutive frames whose headers lie at the same offsets, and their headers as a table of their own.
+
+    Attributes:
+        data: the train's bytes.
+        stride: bytes from one frame to the next.
+        numbers: which frames of the train these are.
+        last_size: bytes of the last of them; the others have ``stride``.
+        layout: where the headers lie.
+        heads: their headers, a row each, padded with zeros to a multiple of 8 bytes.
+        alike: whether all belong to one flow as far as headers can tell.
+    """
+
+    __slots__ = ("alike", "data", "differences", "heads", "last_size", "layout", "numbers", "stride")
+
+    def __init__(self, data: Buffer, stride: int, numbers: range, layout: Layout) -> None:
+        self.data, self.stride, self.numbers, self.layout = data, stride, numbers, layout
+        self.last_size = min(stride, len(data) - numbers[-1] * stride)
+        shape = (len(numbers), layout.payload)
+        self.heads: _Bytes = np.zeros((len(numbers), -(-layout.payload // 8) * 8), np.uint8)
+        given: _Bytes = np.ndarray(shape, "u1", data, numbers.start * stride, (stride, 1))
+        self.heads[:, : layout.payload] = given
+        words: _Words = self.heads.view(np.uint64)
+        self.differences = words ^ words[0]
+        self.alike = not (self.differences & _masks(layout)[0]).any()
+
+    def is_uniform(self) -> bool:
+        """Whether the headers really lie at the same offsets in all rows."""
+        return self.alike or not (self.differences & _masks(self.layout)[1]).any()
+
+    def runs(self, takes: TapOffload, *, fixed_ids: bool) -> Iterator[range]:
+        """Give the frames, by number, that become one superframe each: at least two."""
+        links = self._network_links(fixed_ids=fixed_ids)
+        links &= self._tcp_links(takes) if self.layout.protocol == TCP else self._udp_links()
+        if not self.alike:
+            alike = _masks(self.layout)[0]
+            words: _Words = self.heads.view(np.uint64) & alike
+            links &= (words[1:] == words[:-1]).all(axis=1)
+        payload = self.stride - self.layout.payload
+        most = (MAX_IP_SIZE - self.layout.payload + self.layout.network) // payload
+        if self.layout.protocol == UDP:
+            most = min(most, DATAGRAMS_MAX)
+        first = self.numbers.start
+        breaks = (np.flatnonzero(~links) + (first + 1)).tolist()
+        for start, stop in pairwise([first, *breaks, self.numbers.stop]):
+            for part in range(start, stop, most):
+                if min(stop, part + most) - part > 1:
+                    yield range(part, min(stop, part + most))
+
+    def superframe(self, run: range) -> Train:
+        """Join the frames of ``run`` into one superframe, in new bytes."""
+        layout, stride, start = self.layout, self.stride, self.layout.payload
+        size = stride - start
+        last = run[-1] * stride
+        rest = min(stride, len(self.data) - last) - start
+        full = len(run) - 1
+        out = np.empty(start + full * size + rest, np.uint8)
+        rows: _Bytes = np.ndarray((full, size), "u1", self.data, run.start * stride + start, (stride, 1))
+        out[start : start + full * size].reshape(full, size)[:] = rows
+        out[-rest:] = np.frombuffer(self.data, np.uint8, rest, last + start)
+        head = bytearray(self.data[run.start * stride : run.start * stride + start])
+        kind, offset = self._write_head(head, len(out), self.data[last + layout.transport + 13])
+        out[:start] = np.frombuffer(head, np.uint8)
+        header = VirtioNetHeader(VnetFlag.NEEDS_CSUM, kind, start, size, layout.transport, offset)
+        return Train(out.data, stride, header)
+
+    def _write_head(self, head: bytearray, size: int, last_flags: int) -> tuple[int, int]:
+        """Make the first segment's headers those of a superframe of ``size`` bytes.
+
+        ``last_flags`` are the TCP flags of the last segment. Gives the GSO type, and where the checksum is
+        in the TCP or UDP header.
+        """
+        layout = self.layout
+        network, transport = layout.network, layout.transport
+        addresses = head[network + 8 : transport]
+        if layout.ethertype == EtherType.IPV4:
+            addresses = head[network + 12 : transport]
+            put_word(head, network + 2, size - network)
+            put_word(head, network + 10, 0)
+            put_word(head, network + 10, checksum(head[network:transport]))
+        else:
+            put_word(head, network + 4, size - network - IPV6_HEADER_SIZE)
+        partial = pseudo_sum(addresses, layout.protocol, size - transport)
+        if layout.protocol == UDP:
+            put_word(head, transport + 4, size - transport)
+            put_word(head, transport + UDP_CHECKSUM, partial)
+            return GsoType.UDP_L4, UDP_CHECKSUM
+        put_word(head, transport + TCP_CHECKSUM, partial)
+        head[transport + 13] |= last_flags & (FIN | PSH)
+        kind = GsoType.TCPV4 if layout.ethertype == EtherType.IPV4 else GsoType.TCPV6
+        return kind | (GSO_ECN if head[transport + 13] & CWR else 0), TCP_CHECKSUM
+
+    def _column(self, offset: int, kind: str) -> npt.NDArray[np.uint32]:
+        """Give the header field at ``offset`` of every row, as NumPy type ``kind``, a view."""
+        heads = self.heads
+        column: npt.NDArray[np.uint32] = np.ndarray(len(heads), kind, heads, offset, heads.strides[:1])
+        return column
+
+    def _has_length(self, offset: int, start: int) -> _Flags:
+        """Whether the length field at ``offset`` says what lies from ``start`` to the frame's end."""
+        field = self._column(offset, ">u2")
+        right: _Flags = field == self.stride - start
+        right[-1] = field[-1] == self.last_size - start
+        return right
+
+    def _network_links(self, *, fixed_ids: bool) -> _Flags:
+        """Whether the IP header of each row but the first continues the one before; lengths and sums hold."""
+        start = self.layout.network
+        if self.layout.ethertype == EtherType.IPV6:
+            valid = self._has_length(start + 4, start + IPV6_HEADER_SIZE)
+            return valid[1:] & valid[:-1]
+        valid = self._has_length(start + 2, start)
+        count, width = self.heads.shape
+        sums = row_sums(self.heads, start, count, width, IPV4_HEADER_SIZE)
+        valid &= sums % MODULUS == 0
+        valid &= self._column(start + 10, "u2") != MODULUS
+        ids = self._column(start + 4, ">u2").astype(np.uint16)
+        steps = ids[1:] - ids[:-1]
+        links: _Flags = steps == 1
+        if fixed_ids:
+            links |= (steps == 0) & (self._column(start + 6, "u1")[1:] & DONT_FRAGMENT >> 8 != 0)
+        return links & valid[1:] & valid[:-1]
+
+    def _has_checksum(self, odd: int, offset: int) -> _Flags:
+        """Whether the checksum of TCP or UDP is right; a field of ``odd`` never is."""
+        layout, count, first = self.layout, len(self.numbers), self.numbers.start * self.stride
+        # The addresses stand right before the TCP or UDP header, so that one sum takes in both.
+        start = layout.network + (12 if layout.ethertype == EtherType.IPV4 else 8)
+        sums = np.empty(count, np.int64)
+        sums[:-1] = row_sums(self.data, first + start, count - 1, self.stride, self.stride - start)
+        last = first + (count - 1) * self.stride
+        sums[-1] = ones_sum(self.data[last + start : last + self.last_size])
+        sums += layout.protocol + self.stride - layout.transport
+        sums[-1] -= self.stride - self.last_size
+        valid: _Flags = sums % MODULUS == 0
+        valid &= self._column(layout.transport + offset, ">u2") != odd
+        return valid
+
+    def _tcp_links(self, takes: TapOffload) -> _Flags:
+        """Whether each row but the first continues the TCP segment before it, checksums included."""
+        start = self.layout.transport
+        valid = self._has_checksum(MODULUS, TCP_CHECKSUM)
+        sequences = self._column(start + 4, ">u4").astype(np.uint32)
+        links: _Flags = sequences[1:] - sequences[:-1] == self.stride - self.layout.payload
+        flags = self._column(start + 13, "u1")
+        before = FIN | PSH if takes & TapOffload.TSO_ECN else FIN | PSH | CWR
+        links &= (flags[:-1] & before | flags[1:] & CWR) == 0
+        return links & valid[1:] & valid[:-1]
+
+    def _udp_links(self) -> _Flags:
+        """Whether each row and the one before are whole UDP datagrams with right checksums."""
+        start = self.layout.transport
+        valid = self._has_checksum(0, UDP_CHECKSUM)
+        valid &= self._has_length(start + 4, start)
+        return valid[1:] & valid[:-1]

@@ -1,0 +1,283 @@
+"""TAP: a device of this kernel, so that the machine itself joins the LAN.
+
+``open_tap`` makes the device or opens a persistent one, and sets it up; ``TapLink`` carries its frames.
+
+With a virtio-net header (IFF_VNET_HDR) the kernel hands over TCP and UDP superframes and leaves
+checksums unfinished: those go on as they are, described by ``Train.offload``. Small frames are read one
+behind the other into one buffer, so that frames of one size are a train without a copy.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from vport.errors import LinkError
+from vport.ethernet import HEADER_SIZE
+from vport.links.base import Link
+from vport.links.tuntap import open_device, set_features
+from vport.netdev import in_namespace
+from vport.offload import VNET_HEADER, GsoType, VirtioNetHeader, VnetFlag
+from vport.train import Train
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vport.ethernet import Buffer
+    from vport.links.base import Sink
+    from vport.links.tuntap import OpenDevice
+    from vport.locator import TapLocator
+    from vport.netdev import Device, Kernel
+
+# --- how much is read in one turn, before others get theirs ---
+
+FRAMES_A_TURN: Final = 256  # a quarter of a millisecond at a microsecond each
+BYTES_A_TURN: Final = 192 * 1024  # four superframes; more leaves the processor's second-level cache
+_ROOM: Final = 65536 + 64  # bytes of the largest superframe, with some slack
+
+# --- superframes are bounded so that their frames fill one UDP_SEGMENT send ---
+
+_UDP_PAYLOAD_MAXIMUM: Final = 65487  # of one UDP_SEGMENT send over IPv6; 65507 over IPv4
+_SEGMENTS_MAXIMUM: Final = 64  # UDP_MAX_SEGMENTS before Linux 6.10 (128 since)
+_ENVELOPE: Final = 36  # what a link may add to a frame: a VLAN tag (4) and WireGuard (32)
+_TCP_HEADERS: Final = 40 + 20 + 12  # IPv6, TCP, its timestamps: the smallest payload of a full frame
+_TCP_RESERVE: Final = 192  # the kernel takes MAX_TCP_HEADER + 1 off gso_max_size; 192 is its least value
+_GSO_SIZE_MAXIMUM: Final = 65536  # GSO_LEGACY_MAX_SIZE; more would be jumbograms
+
+_GSO_TYPE_MASK: Final = 0x7F  # less the ECN bit
+_NO_HEADER: Final = bytes(VNET_HEADER.size)
+
+
+def superframe_limits(mtu: int) -> tuple[int, int]:
+    """Give ``gso_max_size`` and ``gso_max_segs`` for a device with this MTU.
+
+    TCP fills a superframe with as many full segments as fit in ``gso_max_size``, so the limit is set just
+    below what would let one more in.
+    """
+    frame = HEADER_SIZE + mtu + _ENVELOPE
+    segments = max(1, min(_SEGMENTS_MAXIMUM, _UDP_PAYLOAD_MAXIMUM // frame))
+    size = (segments + 1) * max(1, mtu - _TCP_HEADERS) - 1 + _TCP_RESERVE
+    return min(size, _GSO_SIZE_MAXIMUM), _SEGMENTS_MAXIMUM
+
+
+async def open_tap(locator: TapLocator) -> TapLink:
+    """Make the TAP device or open a persistent one, and set it up as the locator says.
+
+    Raises:
+        LinkError: it cannot be had or set up so; nothing is left behind, and a persistent device is
+            as it was.
+    """
+    device, state = await in_namespace(locator.netns, lambda kernel: _open(kernel, locator))
+    return TapLink(device, state)
+
+
+def _open(kernel: Kernel, locator: TapLocator) -> tuple[OpenDevice, Device]:
+    before = kernel.snapshot(locator.name)
+    device = open_device(kernel, locator.name, "tap", offload=locator.offload)
+    try:
+        _set_up(kernel, device.name, locator)
+        return device, kernel.get(device.name)
+    except BaseException:
+        if before is not None:
+            kernel.restore(before)
+        _release(device.descriptor)
+        raise
+
+
+def _release(descriptor: int) -> None:
+    """Close the device. A persistent one would keep the offloads, and its next user may not know them."""
+    set_features(descriptor, wanted=False)
+    os.close(descriptor)
+
+
+def _set_up(kernel: Kernel, name: str, locator: TapLocator) -> None:
+    """Do what the locator asks for: what addresses depend on first, what others notice last."""
+    if locator.mtu is not None:
+        kernel.set_mtu(name, locator.mtu)
+    if locator.mac is not None:
+        kernel.set_mac(name, locator.mac)
+    _limit_superframes(kernel, name)
+    for address in locator.address:
+        kernel.add_address(name, address)
+    if locator.bridge is not None:
+        kernel.join_bridge(name, locator.bridge)
+    if locator.up:
+        kernel.set_up(name)
+
+
+def _limit_superframes(kernel: Kernel, name: str) -> None:
+    """Fit superframes to one send. It only makes things faster, so a refusal is no error."""
+    size, segments = superframe_limits(kernel.get(name).mtu)
+    try:
+        kernel.limit_superframes(name, size=size, segments=segments)
+    except LinkError:
+        return
+
+
+class TapLink(Link):
+    """The open device as a link. Made by ``open_tap``.
+
+    Attributes:
+        name: of the device.
+        mtu: of the device when it was opened.
+        features: what the kernel hands over unfinished.
+    """
+
+    module = "tuntap"
+
+    def __init__(self, device: OpenDevice, state: Device) -> None:
+        self.name = device.name
+        self.mtu = state.mtu
+        self.features = device.features
+        self.station = state.mac
+        self.description = f"{device.name} (mtu {state.mtu})"
+        self.discards: Counter[str] = Counter()
+        self._descriptor = device.descriptor
+        self._header_size = VNET_HEADER.size if device.vnet_header else 0
+        self._no_header = _NO_HEADER[: self._header_size]
+        self._buffer = memoryview(bytearray(BYTES_A_TURN + _ROOM))
+        self._headers = bytearray(FRAMES_A_TURN * self._header_size)
+        self._header_views = _pieces(memoryview(self._headers), self._header_size, FRAMES_A_TURN)
+        self._sizes: list[int] = []
+
+    # --- from the device ---
+
+    async def run(self, sink: Sink, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Read frames into ``sink`` until closed.
+
+        Raises:
+            LinkError: the device was deleted.
+        """
+        task_status.started()
+        try:
+            while self._descriptor >= 0:
+                await trio.lowlevel.wait_readable(self._descriptor)
+                while self._descriptor >= 0 and self._turn(sink):
+                    await trio.lowlevel.checkpoint()
+        except trio.ClosedResourceError:
+            return
+
+    def _turn(self, sink: Sink) -> bool:
+        """Deliver what one turn allows; return whether more may be waiting."""
+        more = self._fill()
+        for train in self._trains():
+            sink.deliver(train)
+        sink.flush()
+        return more
+
+    def _fill(self) -> bool:
+        """Read frames one behind the other into the buffer; return whether more may be waiting."""
+        descriptor, buffer, skip, readv = self._descriptor, self._buffer, self._header_size, os.readv
+        sizes = self._sizes
+        sizes.clear()
+        position = 0
+        try:
+            for header in self._header_views:
+                size = readv(descriptor, (header, buffer[position : position + _ROOM])) - skip
+                sizes.append(size)
+                position += size
+                if position > BYTES_A_TURN:
+                    break
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise LinkError(f"{self.name} was deleted ({error.strerror})") from error
+        return True
+
+    def _trains(self) -> Iterator[Train]:
+        """Give what is in the buffer as trains: runs of frames with one size and one header."""
+        first = position = 0
+        while first < len(self._sizes):
+            after, end = self._run_end(first, position)
+            yield self._train(self._buffer[position:end], first, after - first)
+            first, position = after, end
+
+    def _run_end(self, first: int, position: int) -> tuple[int, int]:
+        """Find where the run that begins with frame ``first`` ends: frame number and position."""
+        sizes, size = self._sizes, self._sizes[first]
+        skip, headers = self._header_size, self._headers
+        header = headers[first * skip : (first + 1) * skip]
+        after, end = first + 1, position + size
+        if any(header):
+            return after, end
+        while after < len(sizes) and sizes[after] <= size:
+            if headers[after * skip : (after + 1) * skip] != header:
+                break
+            end += sizes[after]
+            after += 1
+            if sizes[after - 1] < size:
+                break
+        return after, end
+
+    def _train(self, data: memoryview, first: int, count: int) -> Train:
+        size = self._sizes[first]
+        if not self._header_size:
+            return Train(data, size)
+        header = VirtioNetHeader._make(VNET_HEADER.unpack_from(self._headers, first * self._header_size))
+        if header.gso_type:
+            header = _with_exact_header_size(header, data)
+            return Train(data, header.hdr_len + header.gso_size, header)
+        if header.flags & VnetFlag.NEEDS_CSUM:
+            return Train(data, size, header)
+        return Train(data, size)
+
+    # --- to the device ---
+
+    def transmit(self, train: Train) -> None:
+        """Write the frames, or the superframe whole; what the device refuses is discarded and counted."""
+        offload = train.offload
+        if offload is not None:
+            self._write(VNET_HEADER.pack(*offload), train.data, train)
+        elif len(train.data) <= train.frame_size:
+            self._write(self._no_header, train.data, train)
+        else:
+            for frame in train.frames():
+                self._write(self._no_header, frame, None)
+
+    def _write(self, header: Buffer, data: Buffer, train: Train | None) -> None:
+        try:
+            os.writev(self._descriptor, (header, data))
+        except OSError as error:
+            self.discards[_discard_reason(error, len(data))] += train.count if train else 1
+
+    def close(self) -> None:
+        """Close the device, which removes it unless it is persistent. Idempotent."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor < 0:
+            return
+        trio.lowlevel.notify_closing(descriptor)
+        _release(descriptor)
+
+
+def _pieces(view: memoryview, size: int, count: int) -> list[memoryview]:
+    return [view[index * size : (index + 1) * size] for index in range(count)]
+
+
+def _with_exact_header_size(header: VirtioNetHeader, frame: Buffer) -> VirtioNetHeader:
+    """Compute ``hdr_len``: the kernel gives only a hint, the length of its first fragment."""
+    transport = header.csum_start
+    if header.gso_type & _GSO_TYPE_MASK == GsoType.UDP_L4:
+        return header._replace(hdr_len=transport + 8)
+    return header._replace(hdr_len=transport + (frame[transport + 12] >> 4) * 4)
+
+
+def _discard_reason(error: OSError, size: int) -> str:
+    if size < HEADER_SIZE:
+        return "undersized"
+    return _REASONS.get(error.errno or 0, "refused")
+
+
+_REASONS: Final = {
+    errno.EAGAIN: "queue-full",
+    errno.ENOBUFS: "queue-full",
+    errno.ENOMEM: "queue-full",
+    errno.EIO: "device-down",
+    errno.EBADFD: "device-deleted",
+    errno.EBADF: "closed",
+    errno.EMSGSIZE: "oversized",
+    errno.E2BIG: "oversized",
+}

@@ -1,0 +1,314 @@
+"""A port's side of raw UDP: a connected socket to one switch, kept alive and found again when lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from vport.announcing import Announcer
+from vport.backoff import Backoff
+from vport.errors import LinkError
+from vport.ethernet import HEADER_SIZE, loopback_test_frame, random_mac
+from vport.links.base import Link, Sink
+from vport.links.datagrams import (
+    Resolver,
+    SocketAddress,
+    format_address,
+    is_literal,
+    open_socket,
+    raise_buffers,
+    resolve,
+)
+from vport.links.postbox import open_postbox
+from vport.train import Train, lone
+
+if TYPE_CHECKING:
+    from vport.ethernet import MacAddress
+    from vport.links.inbox import Arrival
+    from vport.links.outbox import Destination
+    from vport.locator import UdpLocator
+
+logger = logging.getLogger(__name__)
+
+ROUTE_CHECK_INTERVAL: Final = 2.0  # seconds between looks at whether our own address still holds
+UPKEEP_INTERVAL: Final = 0.5  # seconds at most between looks at what is due
+SETTLED: Final = 2.0  # seconds without an error after which a connection counts as working
+
+
+class Session:
+    """One connected socket of a client, from ``connect`` until it fails."""
+
+    def __init__(self, client: UdpClient, sock: socket.socket, keepalive: float) -> None:
+        self.sock = sock
+        self.peer: SocketAddress = sock.getpeername()
+        self.local: SocketAddress = sock.getsockname()
+        self.inbox, self.outbox = open_postbox(
+            sock, self._send_failed, segmentation=client.segmentation, batches=client.batches
+        )
+        self.destination = self.outbox.destination(None, client.discards, b"")
+        self.opened_at = time.monotonic()
+        self.announcer = Announcer(keepalive, self.opened_at)
+        self.scope = trio.CancelScope()
+        self.failure: str | None = None  # why it ended
+        self.settled = False  # it has been seen to work
+        self.is_urgent = False  # the next one is to be opened without a pause
+
+    def move(self, reason: str) -> None:
+        """End the session because there is a better one to be had: at once."""
+        self.is_urgent = True
+        self.fail(reason)
+
+    def fail(self, reason: str) -> None:
+        """End the session; the first reason counts."""
+        if self.failure is None:
+            self.failure = reason
+            self.scope.cancel()
+
+    def works(self, now: float) -> bool:
+        """Whether the connection works, as far as UDP lets one know."""
+        return self.announcer.has_heard or now - self.opened_at >= SETTLED
+
+    def send(self, frame: bytes) -> None:
+        """Send one frame at once."""
+        self.outbox.add(self.destination, lone(frame))
+        self.outbox.flush()
+
+    def is_route_current(self) -> bool:
+        """Whether the kernel would still send from the address that this socket has."""
+        with socket.socket(self.sock.family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(self.peer)
+            except OSError:
+                return False
+            return bool(probe.getsockname()[0] == self.local[0])
+
+    def _send_failed(self, destination: Destination, error: OSError) -> None:
+        self.fail(reason_of(error))
+
+
+def reason_of(error: OSError) -> str:
+    """Say in a few words what went wrong."""
+    return (error.strerror or str(error)).lower() if not error.errno else os.strerror(error.errno).lower()
+
+
+class UdpClient(Link):
+    """Connected to a switch over UDP; finds it again when it, its name or the network moves.
+
+    Made by ``open_udp_client``. Errors never end ``run``: it tries again, for ever.
+
+    Args:
+        locator: where to connect.
+        resolver: looks host names up.
+        segmentation: whether to let the kernel cut trains.
+        batches: whether to use the batch system calls.
+
+    Attributes:
+        station: whom to announce, unless the locator says.
+    """
+
+    module = "udp"
+
+    def __init__(
+        self,
+        locator: UdpLocator,
+        *,
+        resolver: Resolver = resolve,
+        segmentation: bool = True,
+        batches: bool = True,
+    ) -> None:
+        self.description = str(locator)
+        self.discards: Counter[str] = Counter()
+        self.segmentation = segmentation
+        self.batches = batches
+        self._locator = locator
+        self._resolver = resolver
+        self._fallback_station = random_mac(random.SystemRandom())
+        self._session: Session | None = None
+        self._run_scope: trio.CancelScope | None = None
+        self._closed = False
+        self._candidates: list[tuple[int, SocketAddress]] = []
+        self._trouble: str | None = None  # what was logged last, None while all is well
+        self._complained = False
+
+    @property
+    def announced_station(self) -> MacAddress:
+        """The MAC address that announcements carry."""
+        return self._locator.mac or self.station or self._fallback_station
+
+    def transmit(self, train: Train) -> None:
+        """Gather ``train`` until ``flush``; discard it while there is no connection."""
+        session = self._session
+        if session is None:
+            self.discards["unreachable"] += train.count
+        else:
+            session.outbox.add(session.destination, train)
+
+    def flush(self) -> None:
+        """Send what was gathered."""
+        session = self._session
+        if session is not None:
+            session.announcer.sent_at = time.monotonic()
+            session.outbox.flush()
+
+    async def run(self, sink: Sink, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Carry frames until cancelled or closed; ``started`` when the first attempt was made."""
+        backoff = Backoff()
+        with trio.CancelScope() as self._run_scope:
+            while not self._closed:
+                session = self._session = await self._connect()
+                task_status.started()
+                task_status = trio.TASK_STATUS_IGNORED
+                if session is not None:
+                    await self._carry(session, sink, backoff)
+                if session is None or not (session.is_urgent or self._candidates):
+                    await trio.sleep(backoff.next_delay())
+
+    def close(self) -> None:
+        """Close the socket and end ``run``."""
+        self._closed = True
+        if self._run_scope is not None:
+            self._run_scope.cancel()
+
+    # --- connecting ---
+
+    async def _connect(self) -> Session | None:
+        """Connect to the next candidate, looking the name up when there is none left."""
+        try:
+            if not self._candidates:
+                self._candidates = await self._resolver(self._locator.host, self._locator.port)
+        except OSError as error:
+            self._lost(f"cannot find the address of {self._locator.host}: {error.strerror or error}")
+            return None
+        while self._candidates:
+            family, address = self._candidates.pop(0)
+            try:
+                return self._open_session(family, address)
+            except OSError as error:
+                self._lost(f"{format_address(address)}: {reason_of(error)}")
+        return None
+
+    def _open_session(self, family: int, address: SocketAddress) -> Session:
+        sock = open_socket(family)
+        try:
+            complaint = raise_buffers(sock)
+            if complaint and not self._complained:
+                self._complained = True
+                logger.warning("%s: %s", self.description, complaint)
+            sock.connect(address)
+            return Session(self, sock, self._locator.keepalive)
+        except OSError:
+            sock.close()
+            raise
+
+    def _lost(self, reason: str) -> None:
+        level = logging.WARNING if reason != self._trouble else logging.DEBUG
+        logger.log(level, "%s: %s; trying again until it works", self.description, reason)
+        self._trouble = reason
+
+    # --- carrying ---
+
+    async def _carry(self, session: Session, sink: Sink, backoff: Backoff) -> None:
+        """Carry frames over one session until it fails."""
+        try:
+            with session.scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._receive, session, sink)
+                    nursery.start_soon(self._upkeep, session, backoff)
+                    if not is_literal(self._locator.host):
+                        nursery.start_soon(self._watch_name, session)
+        finally:
+            self._session = None
+            trio.lowlevel.notify_closing(session.sock)
+            session.sock.close()
+        if session.settled and not session.is_urgent:
+            self._candidates = []  # look the name up again and begin with the best address
+        if session.failure is not None:
+            self._lost(f"{format_address(session.peer)}: {session.failure}")
+
+    async def _receive(self, session: Session, sink: Sink) -> None:
+        while True:
+            try:
+                arrivals, more = session.inbox.receive()
+            except OSError as error:
+                session.fail(reason_of(error))
+                return
+            if arrivals:
+                session.announcer.heard_at = time.monotonic()
+                self._deliver(arrivals, sink)
+            if more:
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(session.sock)
+
+    def _deliver(self, arrivals: list[Arrival], sink: Sink) -> None:
+        for _, data, frame_size in arrivals:
+            if frame_size < HEADER_SIZE:
+                self.discards["short"] += -(-len(data) // frame_size) if frame_size else 1
+            else:
+                sink.deliver(Train(data, frame_size))
+        sink.flush()
+
+    async def _upkeep(self, session: Session, backoff: Backoff) -> None:
+        """Announce when due, and see whether the connection works and our address still holds."""
+        self._announce(session)
+        checked_at = session.opened_at
+        while True:
+            now = time.monotonic()
+            if session.announcer.is_due(now):
+                self._announce(session)
+            if not session.settled and session.works(now):
+                session.settled = True
+                backoff.reset()
+                self._found(session)
+            if now - checked_at >= ROUTE_CHECK_INTERVAL:
+                checked_at = now
+                if not session.is_route_current():
+                    self._candidates = []
+                    session.move("the network of this machine has changed")
+            wait = session.announcer.next_deadline() - time.monotonic()
+            await trio.sleep(min(max(wait, 0.0), UPKEEP_INTERVAL))
+
+    def _announce(self, session: Session) -> None:
+        session.send(loopback_test_frame(self.announced_station))
+        session.announcer.announced(time.monotonic())
+
+    def _found(self, session: Session) -> None:
+        logger.info(
+            "%s: connected to %s from %s",
+            self.description,
+            format_address(session.peer),
+            format_address(session.local),
+        )
+        self._trouble = None
+
+    async def _watch_name(self, session: Session) -> None:
+        """Look the name up again when nothing is heard: the server may have a new address."""
+        while True:
+            await trio.sleep(self._locator.keepalive)
+            if not session.announcer.is_name_stale(time.monotonic()):
+                continue
+            try:
+                found = await self._resolver(self._locator.host, self._locator.port)
+            except OSError:
+                continue
+            if session.peer not in [address for _, address in found]:
+                self._candidates = found
+                session.move("the name has a new address")
+
+
+async def open_udp_client(locator: UdpLocator) -> UdpClient:
+    """Make a client for ``locator``; it connects in ``run``, and goes on trying there.
+
+    Raises:
+        LinkError: the locator names no host.
+    """
+    if not locator.host:
+        raise LinkError(f"{locator}: names no host to call; write udp://HOST:{locator.port}")
+    return UdpClient(locator)

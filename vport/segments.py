@@ -1,0 +1,103 @@
+"""Where the headers of a TCP or UDP frame lie: what cutting and joining both have to know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from vport.errors import FrameError
+from vport.ethernet import HEADER_SIZE, TAG_SIZE, EtherType
+from vport.virtio_net import GSO_ECN, GsoType, VirtioNetHeader, VnetFlag
+
+if TYPE_CHECKING:
+    from vport.ethernet import Buffer
+
+# --- constants of the standards ---
+
+TCP: Final = 6
+UDP: Final = 17
+IPV4_HEADER_SIZE: Final = 20  # without options
+IPV6_HEADER_SIZE: Final = 40
+TCP_HEADER_SIZE: Final = 20  # without options
+UDP_HEADER_SIZE: Final = 8
+TCP_CHECKSUM: Final = 16  # offsets in the TCP and UDP headers
+UDP_CHECKSUM: Final = 6
+MAX_IP_SIZE: Final = 0xFFFF
+FIN: Final = 0x01  # flags of TCP (RFC 9293 3.1, RFC 3168 6.1)
+SYN: Final = 0x02
+RST: Final = 0x04
+PSH: Final = 0x08
+URG: Final = 0x20
+CWR: Final = 0x80
+DONT_FRAGMENT: Final = 0x4000  # of the flags and fragment offset of IPv4 (RFC 791 3.1)
+_SERVICE_TAG: Final = 0x88A8  # outer tag of a provider bridge (802.1Q-2018 table 9-1)
+
+# --- our own constants ---
+
+_TAGS_MAX: Final = 2  # 802.1ad in 802.1Q networks; nobody nests deeper
+
+
+class Layout(NamedTuple):
+    """Offsets in bytes from the frame's start: IP header, TCP or UDP header, payload."""
+
+    ethertype: int  # IPv4 or IPv6
+    protocol: int  # TCP or UDP
+    network: int
+    transport: int
+    payload: int
+
+
+def network_offset(frame: Buffer) -> tuple[int, int]:
+    """Give the EtherType behind any tags and the offset of what follows it.
+
+    Raises:
+        FrameError: the frame ends before.
+    """
+    offset = HEADER_SIZE
+    while offset <= len(frame):
+        ethertype = frame[offset - 2] << 8 | frame[offset - 1]
+        if ethertype not in (EtherType.VLAN, _SERVICE_TAG) or offset >= HEADER_SIZE + TAG_SIZE * _TAGS_MAX:
+            return ethertype, offset
+        offset += TAG_SIZE
+    raise FrameError(f"a frame of {len(frame)} bytes ends inside its Ethernet header")
+
+
+def superframe_layout(frame: Buffer, header: VirtioNetHeader) -> Layout:
+    """Find the headers of a superframe, believing nothing that ``header`` says.
+
+    Raises:
+        FrameError: header and frame contradict each other, or the frame is cut off.
+    """
+    ethertype, network = network_offset(frame)
+    protocol, checksum, minimum = _transport(header, ethertype)
+    transport = header.csum_start
+    if not header.flags & VnetFlag.NEEDS_CSUM or header.csum_offset != checksum or not header.gso_size:
+        raise FrameError(f"a superframe must have its checksum at {checksum} and a size: {header}")
+    if transport + minimum > len(frame):
+        raise FrameError(f"{header} does not fit a frame of {len(frame)} bytes")
+    if ethertype == EtherType.IPV4:
+        if transport < network + IPV4_HEADER_SIZE or frame[network] != 0x40 | (transport - network) // 4:
+            raise FrameError(f"checksum starts at {transport}, which is not behind the IPv4 header")
+        if frame[network + 9] != protocol or (transport - network) % 4:
+            raise FrameError(f"a superframe of {header} has protocol {frame[network + 9]}")
+    elif transport < network + IPV6_HEADER_SIZE or frame[network] >> 4 != 6:
+        raise FrameError(f"checksum starts at {transport}, which is not behind the IPv6 header")
+    payload = transport + (UDP_HEADER_SIZE if protocol == UDP else (frame[transport + 12] >> 4) * 4)
+    if payload < transport + minimum or payload > len(frame):
+        raise FrameError(f"TCP header of a superframe ends at {payload} of {len(frame)} bytes")
+    return Layout(ethertype, protocol, network, transport, payload)
+
+
+def _transport(header: VirtioNetHeader, ethertype: int) -> tuple[int, int, int]:
+    """Give protocol, offset of its checksum and its least header size for the GSO type.
+
+    Raises:
+        FrameError: an unknown type, or one that does not go with the EtherType.
+    """
+    match header.gso_type & ~GSO_ECN:
+        case GsoType.TCPV4 if ethertype == EtherType.IPV4:
+            return TCP, TCP_CHECKSUM, TCP_HEADER_SIZE
+        case GsoType.TCPV6 if ethertype == EtherType.IPV6:
+            return TCP, TCP_CHECKSUM, TCP_HEADER_SIZE
+        case GsoType.UDP_L4 if ethertype in (EtherType.IPV4, EtherType.IPV6):
+            return UDP, UDP_CHECKSUM, UDP_HEADER_SIZE
+    raise FrameError(f"superframes of GSO type {header.gso_type} with EtherType {ethertype:#06x} are unknown")

@@ -1,0 +1,305 @@
+"""The bridge: which frames that come in on a port leave on which ports. No clock, no sockets.
+
+``Bridge.receive`` walks a train through the relay's steps in the standard's order: split into runs that share
+one header, classify (ingress), learn, look up, choose ports and forms (egress) (802.1Q-2018 8.6).
+
+What passes by default is what a Linux bridge passes: a switch without VLANs is transparent to tags, the
+reserved group addresses are not relayed (BPDUs are, while spanning tree is off), and frames whose source
+is a group or zero are discarded.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from vport.errors import RefusedError
+from vport.ethernet import (
+    BRIDGE_GROUP_ADDRESS,
+    HEADER_SIZE,
+    RESERVED_GROUP_PREFIX,
+    TAG_SIZE,
+    EtherType,
+    MacAddress,
+    Vid,
+    unpack_addresses,
+)
+from vport.train import runs
+from vswitch.events import EndpointAdded, EndpointRemoved, EventQueue, PortAdded, PortRemoved
+from vswitch.fdb import Fdb, FdbSettings
+from vswitch.ports import (
+    DEFAULT_PORT_LIMIT,
+    NO_VLAN,
+    DiscardReason,
+    Endpoint,
+    Port,
+    PortTable,
+)
+from vswitch.vlan import DEFAULT_VID, Forms, PortState, Vlan
+
+if TYPE_CHECKING:
+    from vport.links.base import Link
+    from vport.train import Train
+
+Egress = list[tuple[Port, "Train"]]
+
+_unpack_tci: Final = struct.Struct("!H").unpack_from
+_VID_MASK: Final = 0x0FFF
+_ZERO: Final = bytes(6)
+
+
+class Bridge:
+    """A switch's forwarding core: ports, VLANs, address table.
+
+    Attributes:
+        events: what happened, for the shell to drain.
+        is_hub: every frame goes to all other ports, unseen and unlearned.
+    """
+
+    def __init__(self, fdb: FdbSettings | None = None, port_limit: int = DEFAULT_PORT_LIMIT) -> None:
+        self.events = EventQueue()
+        self.fdb = Fdb(fdb or FdbSettings(), self.events)
+        self.ports = PortTable(port_limit)
+        self.vlans: dict[Vid, Vlan] = {}
+        self.create_vlan(DEFAULT_VID)
+        self.is_hub = False
+        self._active_ports: list[Port] | None = None
+        self._next_endpoint = 1
+        self._endpoints: dict[int, Endpoint] = {}
+
+    # --- the relay ---
+
+    def receive(self, port: Port, train: Train, now: float) -> Egress:
+        """Relay a train that came in on ``port``.
+
+        Args:
+            port: where it came in.
+            train: borrowed; what is returned may be views of its bytes.
+            now: in seconds, for the address table.
+
+        Returns:
+            what is to be transmitted where, in order; a train may stand there for several ports.
+        """
+        port.counters.frames_in += train.count
+        port.counters.bytes_in += train.wire_bytes
+        out: Egress = []
+        if self.is_hub:
+            self._repeat(port, train, out)
+        elif train.offload is not None or len(train.data) <= train.frame_size:
+            self._relay(port, train, now, out)
+        else:
+            for run in runs(train):
+                self._relay(port, run, now, out)
+        return out
+
+    def _repeat(self, port: Port, train: Train, out: Egress) -> None:
+        """Do what a hub does: send to every other active port."""
+        if len(train.data) < HEADER_SIZE:
+            port.discard(DiscardReason.RUNT, train)
+            return
+        out += [(other, train) for other in self.active_ports if other is not port]
+
+    def _relay(self, port: Port, train: Train, now: float, out: Egress) -> None:
+        """Relay a run: frames that share their header."""
+        if min(train.frame_size, len(train.data)) < HEADER_SIZE:
+            port.discard(DiscardReason.RUNT, train)
+            return
+        destination, source, ethertype = unpack_addresses(train.data)
+        if source[0] & 1 or source == _ZERO:
+            port.discard(
+                DiscardReason.MULTICAST_SOURCE if source[0] & 1 else DiscardReason.ZERO_SOURCE, train
+            )
+            return
+        if destination[:5] == RESERVED_GROUP_PREFIX and self._stays_on_link(destination):
+            port.discard(DiscardReason.RESERVED_ADDRESS, train)
+            return
+        classified = self._classify(port, train, ethertype)
+        if classified is None:
+            return
+        vlan, tci = classified
+        if vlan.states and vlan.state(port) is not PortState.FORWARDING:
+            if vlan.state(port) is PortState.LEARNING:
+                self._learn(vlan, destination, source, port, now)
+            port.discard(DiscardReason.PORT_DISCARDING, train)
+            return
+        self._learn(vlan, destination, source, port, now)
+        target = vlan.table.get(destination)
+        if target is None:
+            self._flood(port, vlan, Forms(train, vlan.vid, tci), out)
+        elif target.port is port:
+            port.discard(DiscardReason.SAME_PORT, train)
+        else:
+            self._unicast(target.port, vlan, Forms(train, vlan.vid, tci), out)
+
+    def _learn(self, vlan: Vlan, destination: bytes, source: bytes, port: Port, now: float) -> None:
+        """Learn where ``source`` is (802.1Q-2018 8.7); the usual case, nothing new, costs one look-up."""
+        entry = vlan.table.get(source)
+        if entry is not None and entry.port is port:
+            entry.last_seen = now
+            return
+        target = vlan.table.get(destination)
+        proven = destination == source or (target is not None and target.port is not port)
+        self.fdb.learn(vlan.vid, MacAddress(source), port, now, proven=proven)
+
+    @staticmethod
+    def _stays_on_link(destination: bytes) -> bool:
+        """Whether a frame to this address, ``01-80-C2-00-00-xx``, is not relayed (802.1Q-2018 8.6.3).
+
+        BPDUs pass while no spanning tree runs here, so that the neighbours' can see through us.
+        """
+        return destination[5] <= 0x0F and destination != BRIDGE_GROUP_ADDRESS
+
+    def _classify(self, port: Port, train: Train, ethertype: int) -> tuple[Vlan, int | None] | None:
+        """Find the VLAN of a run and the tag that counts; None when it was discarded (802.1Q-2018 6.9).
+
+        A tag means nothing to a port that is only in VLAN 0, unless its VLAN exists here: such frames pass
+        as they are, as through a bridge that knows no VLANs.
+        """
+        if ethertype == EtherType.VLAN and len(train.data) >= HEADER_SIZE + TAG_SIZE:
+            (tci,) = _unpack_tci(train.data, HEADER_SIZE)
+            vid = Vid(tci & _VID_MASK)
+            if vid == NO_VLAN:
+                port.discard(DiscardReason.RESERVED_VID, train)
+                return None
+            if vid != DEFAULT_VID and vid in self.vlans:
+                return self._classify_member(port, train, self.vlans[vid], tci)
+            if vid != DEFAULT_VID and (port.pvid != DEFAULT_VID or port.tagged):
+                port.discard(DiscardReason.NOT_MEMBER, train)
+                return None
+            if port.pvid not in {DEFAULT_VID, NO_VLAN}:
+                return self.vlans[port.pvid], tci
+        if port.pvid == NO_VLAN:
+            port.discard(DiscardReason.NO_VLAN, train)
+            return None
+        return self.vlans[port.pvid], None
+
+    @staticmethod
+    def _classify_member(port: Port, train: Train, vlan: Vlan, tci: int) -> tuple[Vlan, int] | None:
+        """Filter at ingress: the port must be a member of the VLAN (802.1Q-2018 8.6.2)."""
+        if vlan.member(port) is None:
+            port.discard(DiscardReason.NOT_MEMBER, train)
+            return None
+        return vlan, tci
+
+    @staticmethod
+    def _flood(port: Port, vlan: Vlan, forms: Forms, out: Egress) -> None:
+        for member in vlan.egress:
+            if member.port is not port:
+                out.append((member.port, forms.get(is_tagged=member.is_tagged)))
+
+    @staticmethod
+    def _unicast(port: Port, vlan: Vlan, forms: Forms, out: Egress) -> None:
+        member = vlan.member(port)
+        if member is not None and port.endpoints and vlan.state(port) is PortState.FORWARDING:
+            out.append((port, forms.get(is_tagged=member.is_tagged)))
+
+    # --- ports and endpoints ---
+
+    def create_port(self, number: int | None = None, *, allocatable: bool = True) -> Port:
+        """Make a port, untagged in VLAN 0: of that number, or of the lowest free one.
+
+        Raises:
+            RefusedError: the number is out of range or taken, or no port is free.
+        """
+        if number is None:
+            number = self.ports.free_number()
+            existing = self.ports.get(number)
+            if existing is not None:
+                return existing
+        if not self.ports.is_number(number):
+            raise RefusedError(f"there is no port {number}: ports are numbered 1 to {self.ports.limit}")
+        if number in self.ports:
+            raise RefusedError(f"port {number} exists")
+        port = self.ports.create(number, allocatable=allocatable)
+        self.vlans[DEFAULT_VID].add(port, is_tagged=False)
+        self.events.put(PortAdded(port=port.number))
+        return port
+
+    def plug(self, link: Link, number: int | None = None, *, user: str | None = None) -> Endpoint:
+        """Plug a link into the port of that number, made if needed, or into the lowest free one.
+
+        Raises:
+            RefusedError: the number is out of range, or no port is free.
+        """
+        port = self.ports.get(number) if number is not None else None
+        if port is None:
+            port = self.create_port(number)
+        endpoint = Endpoint(self._free_endpoint_id(), port, link, user)
+        self._endpoints[endpoint.id] = endpoint
+        port.endpoints.append(endpoint)
+        self._activity_changed(port)
+        self.events.put(EndpointAdded(port=port.number, endpoint=endpoint.id, description=link.description))
+        return endpoint
+
+    def unplug(self, endpoint: Endpoint, reason: str) -> None:
+        """Take a link out of its port. With the last one, what was learned there is forgotten."""
+        port = endpoint.port
+        port.endpoints.remove(endpoint)
+        del self._endpoints[endpoint.id]
+        self.events.put(
+            EndpointRemoved(
+                port=port.number,
+                endpoint=endpoint.id,
+                description=endpoint.link.description,
+                reason=reason,
+            )
+        )
+        if not port.endpoints:
+            self.fdb.flush(port=port)
+            self._activity_changed(port)
+            self.ports.vacate(port)
+            self.events.put(PortRemoved(port=port.number))
+
+    def _free_endpoint_id(self) -> int:
+        """Count up to 9999, four digits as in ``port/print``, then start over with what is free."""
+        while True:
+            candidate = self._next_endpoint
+            self._next_endpoint = candidate % max(9999, 2 * len(self._endpoints)) + 1
+            if candidate not in self._endpoints:
+                return candidate
+
+    @property
+    def active_ports(self) -> list[Port]:
+        """The ports with something plugged in, by number. Not to be changed."""
+        if self._active_ports is None:
+            self._active_ports = [port for port in self.ports if port.endpoints]
+        return self._active_ports
+
+    def _activity_changed(self, port: Port) -> None:
+        self._active_ports = None
+        for vid in {DEFAULT_VID, port.pvid, *port.tagged} - {NO_VLAN}:
+            self.vlans[vid].invalidate()
+
+    # --- VLANs ---
+
+    def create_vlan(self, vid: Vid) -> Vlan:
+        """Make a VLAN without members; the caller has checked that it does not exist."""
+        vlan = self.vlans[vid] = Vlan(vid, self.fdb.table(vid))
+        return vlan
+
+    def set_pvid(self, port: Port, vid: Vid) -> None:
+        """Make ``port`` an untagged member of an existing VLAN, or with ``NO_VLAN`` of none.
+
+        A tagged membership of that VLAN becomes the untagged one; what was learned on the port is
+        forgotten.
+        """
+        if port.pvid != NO_VLAN:
+            self.vlans[port.pvid].remove(port)
+        self.fdb.flush(port=port)
+        port.pvid = vid
+        port.tagged.discard(vid)
+        if vid != NO_VLAN:
+            self.vlans[vid].add(port, is_tagged=False)
+
+    def add_tagged(self, port: Port, vid: Vid) -> None:
+        """Make ``port`` a tagged member of an existing VLAN, unless it is its untagged one."""
+        if vid != port.pvid:
+            port.tagged.add(vid)
+            self.vlans[vid].add(port, is_tagged=True)
+
+    def remove_tagged(self, port: Port, vid: Vid) -> None:
+        """End a tagged membership, if there is one, and forget what was learned through it."""
+        if vid in port.tagged:
+            port.tagged.discard(vid)
+            self.vlans[vid].remove(port)
+            self.fdb.flush(vid=vid, port=port)

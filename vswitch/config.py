@@ -1,0 +1,57 @@
+"""The settings of a switch: one frozen value, checked where it is made, passed down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vswitch.fdb import FdbSettings
+from vswitch.ports import DEFAULT_PORT_LIMIT, check_port_limit
+
+if TYPE_CHECKING:
+    from vport.ethernet import MacAddress
+    from vport.locator import Locator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagementSettings:
+    """Where the management shell listens.
+
+    Attributes:
+        path: of the Unix socket.
+        mode: its permissions.
+        group: its group, by name or number; None leaves the process's own.
+    """
+
+    path: str
+    mode: int = 0o600
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchSettings:
+    """Everything that a switch is started with.
+
+    Attributes:
+        listen: what makes links for those who call.
+        attach: links that are opened and plugged in at start, in this order.
+        management: the shell's socket, None for none.
+        mac: the switch's own address, None to draw one.
+        is_hub: start as a hub.
+        port_limit: how many ports there can be.
+        fdb: the address table's settings.
+
+    Raises:
+        SettingsError: a value is out of its range.
+    """
+
+    listen: tuple[Locator, ...] = ()
+    attach: tuple[Locator, ...] = ()
+    management: ManagementSettings | None = None
+    mac: MacAddress | None = None
+    is_hub: bool = False
+    port_limit: int = DEFAULT_PORT_LIMIT
+    fdb: FdbSettings = field(default_factory=FdbSettings)
+
+    def __post_init__(self) -> None:
+        check_port_limit(self.port_limit)

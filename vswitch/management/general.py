@@ -1,0 +1,64 @@
+"""The commands that stand in no menu: help, showinfo, logout, shutdown."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from vport._version import __version__
+from vport.ethernet import format_mac
+from vswitch.management.command import Command, Menu, Optional, Reply, Session, Word, command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vswitch.management.control import Control
+
+# Clients take what stands between "V." and the line's end for the version, and "$ " for the prompt.
+BANNER: Final = (
+    f"vswitch V.{__version__}",
+    "A virtual Ethernet switch. Free software, MIT licence. Type help for the commands.",
+)
+
+HELP_HEADER: Final = (
+    "COMMAND PATH       SYNTAX          HELP",
+    "------------       --------------  ------------",
+)
+
+
+def help_lines(entries: Iterable[tuple[str, str, str]]) -> list[str]:
+    """Lay out the table of commands; clients read the first word of each line below the dashes."""
+    return [*HELP_HEADER, *(f"{path:<18} {syntax:<15} {text}".rstrip() for path, syntax, text in entries)]
+
+
+@command("help", "list commands (those that start with arg)", Optional(Word("arg")), prints=True)
+def show_help(control: Control, session: Session, prefix: str | None) -> list[str]:
+    """List the commands. A prefix that matches nothing gives an empty table, not an error, as in VDE."""
+    return help_lines(session.catalog.entries(prefix or ""))
+
+
+@command("logout", "end this session")
+def logout(control: Control, session: Session) -> Reply:
+    """End the session."""
+    return Reply(ends_session=True)
+
+
+@command("shutdown", "stop the switch")
+def shutdown(control: Control, session: Session) -> Reply:
+    """End the switch; this session still gets its goodbye, the others see their connection close."""
+    control.stop()
+    return Reply(ends_session=True)
+
+
+@command("showinfo", "show version, MAC address and uptime", prints=True)
+def show_info(control: Control, session: Session) -> list[str]:
+    """Show what is running; uptime in whole seconds."""
+    uptime = int(control.now() - control.started_at)
+    lines = [*BANNER, "", f"pid {os.getpid()} MAC {format_mac(control.mac)} uptime {uptime}"]
+    if control.management is not None:
+        lines.append(f"mgmt {control.management.path} perm {control.management.mode:#05o}".replace("0o", "0"))
+    return lines
+
+
+COMMANDS: Final[tuple[Command, ...]] = (show_help, logout, shutdown, show_info)
+MENU: Final = Menu("", "", COMMANDS)

@@ -1,0 +1,107 @@
+"""Messages that a switch sends unasked: the categories, their tags, and how each event reads.
+
+A session asks for categories with ``debug/add``; what it then gets is VDE's text (specification: VDE
+management, section 1.3), field by field, since programs parse it. ``describe`` is the one place where the
+core's events become text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, assert_never
+
+from vport.ethernet import format_mac
+from vswitch.events import (
+    EndpointAdded,
+    EndpointRemoved,
+    FdbEntryAdded,
+    FdbEntryRemoved,
+    PortAdded,
+    PortRemoved,
+    StationMoved,
+)
+
+if TYPE_CHECKING:
+    from vport.ethernet import MacAddress, Vid
+    from vswitch.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A kind of message.
+
+    Attributes:
+        path: its name; ``debug/add`` takes any beginning of it.
+        tag: its number, written in octal; below 0o100, since libvdemgmt looks for lines with ``30``.
+        help: one line that says when such a message is sent.
+    """
+
+    path: str
+    tag: int
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as it is sent: one line."""
+
+    category: Category
+    text: str
+
+
+LOST: Final = Category("debug/lost", 0o001, "messages were lost")
+FDB_ADDED: Final = Category("hash/+", 0o011, "hash: a station was learned")
+FDB_REMOVED: Final = Category("hash/-", 0o012, "hash: a station was forgotten")
+STATION_MOVED: Final = Category("hash/move", 0o013, "hash: a station moved to another port")
+PORT_ADDED: Final = Category("port/+", 0o021, "new port")
+PORT_REMOVED: Final = Category("port/-", 0o022, "port without endpoints")
+DESCRIPTION_SET: Final = Category("port/descr", 0o023, "description of an endpoint")
+ENDPOINT_ADDED: Final = Category("port/ep/+", 0o031, "new endpoint")
+ENDPOINT_REMOVED: Final = Category("port/ep/-", 0o032, "endpoint gone")
+
+CATEGORIES: Final = (
+    FDB_ADDED,
+    FDB_REMOVED,
+    STATION_MOVED,
+    PORT_ADDED,
+    PORT_REMOVED,
+    DESCRIPTION_SET,
+    ENDPOINT_ADDED,
+    ENDPOINT_REMOVED,
+)
+"""What sessions can ask for, in the order of ``debug/list``. ``LOST`` comes unasked with any of them."""
+
+
+def describe(event: Event) -> list[Message]:
+    """Say what happened, in the messages that VDE sends for it."""
+    match event:
+        case FdbEntryAdded():
+            return [Message(FDB_ADDED, _station(event.mac, event.vid, event.port))]
+        case FdbEntryRemoved():
+            return [Message(FDB_REMOVED, _station(event.mac, event.vid, event.port))]
+        case StationMoved():
+            text = f"{_station(event.mac, event.vid, event.old)} -> Port {event.new}"
+            return [Message(STATION_MOVED, text)]
+        case PortAdded():
+            return [Message(PORT_ADDED, f"{event.port:02d}")]
+        case PortRemoved():
+            return [Message(PORT_REMOVED, f"{event.port:02d}")]
+        case EndpointAdded():
+            place = _endpoint(event)
+            return [
+                Message(ENDPOINT_ADDED, place),
+                Message(DESCRIPTION_SET, f'{place} -> "{event.description}"'),
+            ]
+        case EndpointRemoved():
+            return [Message(ENDPOINT_REMOVED, _endpoint(event))]
+        case _:
+            assert_never(event)
+
+
+def _station(mac: MacAddress, vid: Vid, port: int) -> str:
+    """Name a station. The VLAN's two bytes stand low before high, as VDE has always written them."""
+    return f"{format_mac(mac)} VLAN {vid & 0xFF:02x}:{vid >> 8:02x} Port {port}"
+
+
+def _endpoint(event: EndpointAdded | EndpointRemoved) -> str:
+    return f"Port {event.port:02d} FD {event.endpoint:2d}"

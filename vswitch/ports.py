@@ -1,0 +1,202 @@
+"""Ports and endpoints: the numbered places of a switch, what is plugged into them, what they counted.
+
+A port comes into existence with its first endpoint or by command and stays, with its VLANs and counters,
+until it is removed by command; its number is given to newcomers again once it is empty.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NewType
+
+from vport.errors import RefusedError, SettingsError
+from vport.ethernet import Vid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vport.links.base import Link
+    from vport.train import Train
+
+PortNumber = NewType("PortNumber", int)
+
+DEFAULT_PORT_LIMIT: Final = 1024  # VDE's 32 is soon used up by UDP peers
+PORT_LIMIT_MAX: Final = 65535
+NO_VLAN: Final = Vid(4095)  # as a PVID: the port is in no VLAN untagged (VDE's convention)
+
+
+class DiscardReason(StrEnum):
+    """Why the relay did not forward a received frame."""
+
+    RUNT = "shorter than an Ethernet header"
+    MULTICAST_SOURCE = "multicast source address"
+    ZERO_SOURCE = "zero source address"
+    RESERVED_ADDRESS = "reserved group address"
+    RESERVED_VID = "reserved VLAN 4095"
+    NO_VLAN = "untagged on a port without untagged VLAN"
+    NOT_MEMBER = "tagged for a VLAN that the port is not in"
+    SAME_PORT = "destination is on the port it came from"
+    PORT_DISCARDING = "spanning tree keeps the port from forwarding"
+
+
+@dataclass(slots=True)
+class PortCounters:
+    """What went through a port since it was made or reset; whole frames without FCS.
+
+    Attributes:
+        discards: received frames that were not forwarded, by reason.
+    """
+
+    frames_in: int = 0
+    bytes_in: int = 0
+    frames_out: int = 0
+    bytes_out: int = 0
+    discards: Counter[DiscardReason] = field(default_factory=Counter)
+
+
+class Endpoint:
+    """A link plugged into a port.
+
+    Attributes:
+        id: a small number, unique on the switch while the endpoint lives.
+        user: whom the link belongs to, where that is known.
+    """
+
+    __slots__ = ("id", "link", "port", "user")
+
+    def __init__(self, id: int, port: Port, link: Link, user: str | None) -> None:  # noqa: A002
+        self.id = id
+        self.port = port
+        self.link = link
+        self.user = user
+
+
+class Port:
+    """A numbered place on the switch.
+
+    Attributes:
+        pvid: VLAN of frames without a tag; ``NO_VLAN`` discards them.
+        tagged: VLANs whose frames go in and out with a tag.
+        allocatable: whether newcomers that ask for no number may be given this port.
+        endpoints: the links plugged in, oldest first. All of them get what leaves the port; they do
+            not hear each other.
+    """
+
+    __slots__ = ("allocatable", "counters", "endpoints", "number", "pvid", "tagged")
+
+    def __init__(self, number: PortNumber, *, allocatable: bool = True) -> None:
+        self.number = number
+        self.allocatable = allocatable
+        self.pvid = Vid(0)
+        self.tagged: set[Vid] = set()
+        self.endpoints: list[Endpoint] = []
+        self.counters = PortCounters()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether anything is plugged in."""
+        return bool(self.endpoints)
+
+    def transmit(self, train: Train) -> None:
+        """Count ``train`` and hand it to every endpoint; it is lent until their ``flush``."""
+        counters = self.counters
+        counters.frames_out += train.count
+        counters.bytes_out += train.wire_bytes
+        for endpoint in self.endpoints:
+            endpoint.link.transmit(train)
+
+    def discard(self, reason: DiscardReason, train: Train) -> None:
+        """Count the frames of ``train`` as received and not forwarded."""
+        self.counters.discards[reason] += train.count
+
+    def __repr__(self) -> str:
+        return f"<port {self.number}>"
+
+
+class PortTable:
+    """The ports of a switch by number, 1 to ``limit``; finds the lowest free number in O(log n)."""
+
+    def __init__(self, limit: int = DEFAULT_PORT_LIMIT) -> None:
+        self._ports: dict[PortNumber, Port] = {}
+        self._vacant: list[int] = []  # heap of numbers that may be free again
+        self._is_vacant: set[int] = set()  # the same numbers, so that none stands there twice
+        self._fresh = 1  # every number from here on was never looked at
+        self.limit = check_port_limit(limit)
+
+    def __iter__(self) -> Iterator[Port]:
+        """Give the ports in order of their numbers."""
+        return iter([self._ports[number] for number in sorted(self._ports)])
+
+    def __len__(self) -> int:
+        return len(self._ports)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._ports
+
+    def get(self, number: int) -> Port | None:
+        """Give the port of that number, if it exists."""
+        return self._ports.get(PortNumber(number))
+
+    def is_number(self, number: int) -> bool:
+        """Whether a port of that number may exist."""
+        return 1 <= number <= self.limit
+
+    def create(self, number: int, *, allocatable: bool = True) -> Port:
+        """Make a port. The number must be free and within the limit; the caller has checked that."""
+        assert self.is_number(number)
+        assert number not in self
+        port = Port(PortNumber(number), allocatable=allocatable)
+        self._ports[port.number] = port
+        return port
+
+    def remove(self, port: Port) -> None:
+        """Delete a port that nothing is plugged into."""
+        assert not port.endpoints
+        del self._ports[port.number]
+        self.vacate(port)
+
+    def vacate(self, port: Port) -> None:
+        """Note that the number of ``port`` may be free again."""
+        if port.number < self._fresh and port.number not in self._is_vacant:
+            self._is_vacant.add(port.number)
+            heapq.heappush(self._vacant, port.number)
+
+    def free_number(self) -> PortNumber:
+        """Find the lowest number whose port does not exist or is empty and allocatable.
+
+        The number is taken off the list: the caller plugs something in, or calls ``vacate``.
+
+        Raises:
+            RefusedError: there is none.
+        """
+        while self._vacant:
+            number = heapq.heappop(self._vacant)
+            self._is_vacant.discard(number)
+            if self._is_free(number):
+                return PortNumber(number)
+        while self._fresh <= self.limit:
+            number = self._fresh
+            self._fresh += 1
+            if self._is_free(number):
+                return PortNumber(number)
+        raise RefusedError(f"all {self.limit} ports are in use")
+
+    def _is_free(self, number: int) -> bool:
+        port = self._ports.get(PortNumber(number))
+        if port is None:
+            return self.is_number(number)
+        return port.allocatable and not port.endpoints
+
+
+def check_port_limit(limit: int) -> int:
+    """Give ``limit`` back if a switch can have so many ports.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    if not 1 <= limit <= PORT_LIMIT_MAX:
+        raise SettingsError(f"number of ports {limit} is not from 1 to {PORT_LIMIT_MAX}")
+    return limit

@@ -1,0 +1,134 @@
+"""VLANs: who is a member, in which form frames leave, and which ports take part in forwarding.
+
+VLAN 0 is VDE's default: it exists from the start, every new port is in it untagged, and its frames carry
+no tag. VLANs 1 to 4094 are those of 802.1Q.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from vport.ethernet import Vid
+from vport.tagging import pop_tag, push_tag
+
+if TYPE_CHECKING:
+    from vport.train import Train
+    from vswitch.fdb import FdbEntry
+    from vswitch.ports import Port
+
+DEFAULT_VID: Final = Vid(0)
+_VID_MASK: Final = 0x0FFF
+_PRIORITY_MASK: Final = 0xF000  # PCP and DEI
+
+
+class PortState(Enum):
+    """What the active topology lets a port do in a VLAN (802.1Q-2018 8.4)."""
+
+    DISCARDING = "Discarding"
+    LEARNING = "Learning"
+    FORWARDING = "Forwarding"
+
+
+class Member(NamedTuple):
+    """A port of a VLAN, and whether the VLAN's frames leave it with a tag."""
+
+    port: Port
+    is_tagged: bool
+
+
+class Vlan:
+    """One VLAN.
+
+    Attributes:
+        vid: its identifier.
+        table: its part of the address table, owned by ``Fdb``.
+        states: what spanning tree says of its ports; a port that is not listed forwards.
+    """
+
+    __slots__ = ("_egress", "_members", "states", "table", "vid")
+
+    def __init__(self, vid: Vid, table: dict[bytes, FdbEntry]) -> None:
+        self.vid = vid
+        self.table = table
+        self.states: dict[Port, PortState] = {}
+        self._members: dict[Port, Member] = {}
+        self._egress: list[Member] | None = None
+
+    @property
+    def members(self) -> list[Member]:
+        """All members in order of their port numbers."""
+        return [self._members[port] for port in sorted(self._members, key=lambda port: port.number)]
+
+    def member(self, port: Port) -> Member | None:
+        """Give the membership of ``port``, None if it has none."""
+        return self._members.get(port)
+
+    def add(self, port: Port, *, is_tagged: bool) -> None:
+        """Make ``port`` a member, or change the form in which it is one."""
+        self._members[port] = Member(port, is_tagged)
+        self.invalidate()
+
+    def remove(self, port: Port) -> None:
+        """End the membership of ``port``, if there is one."""
+        self._members.pop(port, None)
+        self.states.pop(port, None)
+        self.invalidate()
+
+    def state(self, port: Port) -> PortState:
+        """Tell what ``port`` does in this VLAN."""
+        return self.states.get(port, PortState.FORWARDING)
+
+    def set_state(self, port: Port, state: PortState) -> None:
+        """Let spanning tree say what ``port`` does."""
+        self.states[port] = state
+        self.invalidate()
+
+    def invalidate(self) -> None:
+        """Note that members, their states or what is plugged into them changed."""
+        self._egress = None
+
+    @property
+    def egress(self) -> list[Member]:
+        """The members that a flooded frame leaves through: active and forwarding. Not to be changed."""
+        if self._egress is None:
+            self._egress = [
+                member
+                for port, member in self._members.items()
+                if port.endpoints and self.state(port) is PortState.FORWARDING
+            ]
+        return self._egress
+
+
+class Forms:
+    """A train in the two forms in which it can leave a VLAN, each made when first asked for.
+
+    Args:
+        train: the train as it came in.
+        vid: the VLAN that it was classified to.
+        tci: its tag's control information, or None when it came without a tag (a tag that means nothing
+            to this switch does not count).
+    """
+
+    __slots__ = ("_tagged", "_tci", "_untagged")
+
+    def __init__(self, train: Train, vid: Vid, tci: int | None) -> None:
+        self._tci = vid if tci is None else tci & _PRIORITY_MASK | vid
+        self._untagged = train if tci is None else None
+        self._tagged: Train | None = None
+        if tci is not None and tci & _VID_MASK == vid:
+            self._tagged = train
+        elif tci is not None:  # a priority tag: its VID is 0, its priority stays (802.1Q-2018 6.9.1)
+            self._untagged = pop_tag(train)
+
+    def get(self, *, is_tagged: bool) -> Train:
+        """Give the train with the VLAN's tag or without."""
+        if is_tagged:
+            if self._tagged is None:
+                assert self._untagged is not None
+                self._tagged = push_tag(self._untagged, self._tci)
+            return self._tagged
+        if self._untagged is None:
+            assert self._tagged is not None
+            self._untagged = pop_tag(self._tagged)
+        return self._untagged
