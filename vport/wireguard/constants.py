@@ -61,13 +61,13 @@ CROSSED_REKEY_DELAY: Final = 5.0
 next renewal does not cross again. 5 s is far above any round trip and leaves 40 s before keys die."""
 
 LOAD_RATE: Final = 1000.0  # handshake messages a second that we work on without asking for cookies
-LOAD_BURST: Final = 128.0  # ... and at once: 128 × 136 µs is 17 ms of a core
+LOAD_BURST: Final = 128  # ... and at once: 128 × 136 µs is 17 ms of a core
 LOAD_HOLD: Final = 1.0  # seconds that we stay under load after the last excess
 SOURCE_RATE: Final = 20.0  # handshakes a second from one source address with a proven cookie
-SOURCE_BURST: Final = 5.0
+SOURCE_BURST: Final = 5
 SOURCE_TABLE_LIMIT: Final = 4096  # sources remembered; 100 bytes each
 PROVEN_RATE: Final = 2000.0  # handshakes a second from all proven sources: a quarter of a core
-PROVEN_BURST: Final = 256.0
+PROVEN_BURST: Final = 256
 PEER_LIMIT: Final = 65536  # peers of a device
 PREFIX_LIMIT: Final = 65536  # prefixes of all peers of a device
 
