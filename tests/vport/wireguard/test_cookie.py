@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +11,9 @@ from vport.wireguard.cookie import MacChecker, MacStamper
 from vport.wireguard.endpoint import Endpoint
 from vport.wireguard.keys import PublicKey
 from vport.wireguard.messages import decode_cookie_reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HOME = Endpoint("10.99.0.1", 51820).source()
 
