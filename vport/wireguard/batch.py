@@ -75,11 +75,10 @@ class _SegmentBuffer:
 
     def __init__(self, size: int) -> None:
         count = capacity(size)
-        buffer = bytearray(size * count)
+        end = size * count
+        buffer = bytearray(min(end + size, MAX_DATAGRAMS_SIZE))  # a shorter message may follow
         self.view = memoryview(buffer)
-        self.sealed = [
-            self.view[at + TRANSPORT_HEADER_SIZE : at + size] for at in range(0, len(buffer), size)
-        ]
+        self.sealed = [self.view[at + TRANSPORT_HEADER_SIZE : at + size] for at in range(0, end, size)]
         self.plain = [piece[:-TAG_SIZE] for piece in self.sealed]
         self.rows: Rows = np.ndarray((count, size), np.uint8, buffer)
         self._heads: NDArray[np.uint64] = np.ndarray((count,), "<u8", buffer, 0, (size,))
@@ -155,16 +154,14 @@ class Sealer:
         pieces: list[tuple[Buffer, int]] = []
         for start in range(0, total, limit):
             count = min(limit, total - start)
-            buffer = self._seal_rows(keypair, train, start, count, size)
-            used = count * size
-            if train.tail and start + count == total and count < limit:
+            view, used = self._seal_rows(keypair, train, start, count, size).view, count * size
+            if train.tail and start + count == total:
                 message = keypair.seal(pad(train.tail, mtu))
-                buffer.view[used : used + len(message)] = message
+                if used + len(message) > len(view) or count == MAX_SEGMENTS:
+                    return [*pieces, (view[:used], size), (message, len(message))]
+                view[used : used + len(message)] = message
                 used += len(message)
-            pieces.append((buffer.view[:used], size))
-        if train.tail and total % limit == 0:
-            message = keypair.seal(pad(train.tail, mtu))
-            pieces.append((message, len(message)))
+            pieces.append((view[:used], size))
         return pieces
 
     def _seal_rows(
