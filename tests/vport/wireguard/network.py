@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from vport.train import Train
@@ -44,6 +44,7 @@ class Faults:
 
     loss: float = 0.0
     duplicate: float = 0.0
+    corrupt: float = 0.0
     reorder: float = 0.0
 
 
@@ -82,7 +83,14 @@ class Network:
             for _ in range(1 + (self.random.random() < self.faults.duplicate)):
                 if self.random.random() >= self.faults.loss:
                     delay = self.delay + self.random.random() * self.faults.reorder
-                    self._fly(datagram, size, delay)
+                    self._fly(self._maybe_corrupt(datagram), size, delay)
+
+    def _maybe_corrupt(self, datagram: Datagram) -> Datagram:
+        if self.random.random() >= self.faults.corrupt:
+            return datagram
+        data = bytearray(datagram.data)
+        data[self.random.randrange(len(data))] ^= self.random.randrange(1, 256)
+        return replace(datagram, data=bytes(data))
 
     def inject(self, data: bytes, source: Endpoint, destination: Endpoint) -> None:
         """Deliver a datagram that nobody of ours sent, at once."""
