@@ -9,10 +9,7 @@ nothing is sent to anybody who has not proven to know our public key.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from heapq import heappop, heappush
-from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +18,7 @@ from vport.errors import FrameError, LocalProtocolError, RemoteProtocolError, Se
 from vport.rate_limit import RateLimit
 from vport.wireguard import messages, packets, records
 from vport.wireguard.admission import LoadMeter, SourceLimiter
+from vport.wireguard.agenda import Agenda
 from vport.wireguard.allowed_ips import AllowedIps
 from vport.wireguard.batch import Opener, Sealer, capacity
 from vport.wireguard.constants import PEER_LIMIT, PROVEN_BURST, PROVEN_RATE, TRANSPORT_OVERHEAD, MessageType
@@ -28,9 +26,10 @@ from vport.wireguard.cookie import MacChecker
 from vport.wireguard.events import DiscardReason, Transmit
 from vport.wireguard.noise import Responder
 from vport.wireguard.payload import Payload
-from vport.wireguard.peer import Local, Mode, Peer
+from vport.wireguard.peer import Local, Peer
 from vport.wireguard.plaintext import PlaintextTrain, group
 from vport.wireguard.sessions import IndexTable
+from vport.wireguard.settings import Mode
 from vport.wireguard.tai64n import WallClock
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from vport.wireguard.events import Event
     from vport.wireguard.keypair import Keypair
     from vport.wireguard.keys import Entropy, PrivateKey, PublicKey
-    from vport.wireguard.peer import PeerSettings
+    from vport.wireguard.settings import PeerSettings
 
 
 class Device:
@@ -76,8 +75,7 @@ class Device:
         self._load = LoadMeter()
         self._sources = SourceLimiter()
         self._proven = RateLimit(burst=PROVEN_BURST, interval=1 / PROVEN_RATE)
-        self._agenda: list[tuple[float, int, Peer]] = []
-        self._tickets = itertools.count()
+        self._agenda = Agenda()
 
     # --- peers ---
 
@@ -125,7 +123,7 @@ class Device:
             self._allowed_ips.add(settings.allowed_ips, peer)
         self._peers[settings.public_key.raw] = peer
         peer.locate(endpoint, now)
-        self._schedule(peer)
+        self._agenda.enter(peer)
         return peer
 
     def remove_peer(self, peer: Peer) -> None:
@@ -134,7 +132,7 @@ class Device:
             raise LocalProtocolError(f"{peer} is no peer of this device")
         peer.forget()
         peer.locate(None, 0.0)
-        peer.scheduled = inf
+        self._agenda.strike(peer)
         self._allowed_ips.remove(peer)
 
     def configure_peer(self, peer: Peer, settings: PeerSettings, now: float) -> None:
@@ -155,12 +153,12 @@ class Device:
                 self._allowed_ips.add(peer.settings.allowed_ips, peer)
             raise
         peer.configure(settings, now)
-        self._schedule(peer)
+        self._agenda.enter(peer)
 
     def locate_peer(self, peer: Peer, endpoint: Endpoint, now: float) -> None:
         """Say where a peer is, for lack of better knowledge: its own messages override it."""
         peer.locate(endpoint, now)
-        self._schedule(peer)
+        self._agenda.enter(peer)
 
     # --- time ---
 
@@ -170,37 +168,16 @@ class Device:
 
     def next_deadline(self) -> float | None:
         """Give the monotonic time at which ``handle_timer`` wants to be called; None for never."""
-        agenda = self._agenda
-        while agenda:
-            deadline, _, peer = agenda[0]
-            if deadline != peer.scheduled:  # overtaken by an earlier entry of this peer, or it is removed
-                heappop(agenda)
-                continue
-            actual = peer.timers.next_deadline()
-            if actual == deadline:
-                return deadline
-            heappop(agenda)
-            peer.scheduled = inf
-            self._schedule(peer)
-        return None
+        return self._agenda.next_deadline()
 
     def handle_timer(self, now: float) -> list[Event]:
         """Do what is due."""
         out: list[Event] = []
         self._sealer.restart()
-        while (deadline := self.next_deadline()) is not None and deadline <= now:
-            peer = heappop(self._agenda)[2]
-            peer.scheduled = inf
+        while (peer := self._agenda.take_due(now)) is not None:
             peer.handle_timer(now, out)
-            self._schedule(peer)
+            self._agenda.enter(peer)
         return out
-
-    def _schedule(self, peer: Peer) -> None:
-        """Enter the peer's deadline, if it came nearer; one that moved away is found in its time."""
-        deadline = peer.timers.next_deadline()
-        if deadline < peer.scheduled:
-            peer.scheduled = deadline
-            heappush(self._agenda, (deadline, next(self._tickets), peer))
 
     # --- sending ---
 
@@ -209,7 +186,7 @@ class Device:
         out: list[Event] = []
         if not peer.has_session(now):
             peer.initiate(now, out)
-        self._schedule(peer)
+        self._agenda.enter(peer)
         return out
 
     def send(self, peer: Peer, trains: Iterable[Train], now: float) -> list[Event]:
@@ -267,7 +244,7 @@ class Device:
         out: list[Event] = []
         self._sealer.restart()
         peer.send(trains, now, out)
-        self._schedule(peer)
+        self._agenda.enter(peer)
         return out
 
     # --- receiving ---
@@ -332,7 +309,7 @@ class Device:
         except RemoteProtocolError:
             self.discards[DiscardReason.BAD_HANDSHAKE] += 1
             return
-        self._schedule(peer)
+        self._agenda.enter(peer)
 
     def _receive_response(self, datagram: bytes, endpoint: Endpoint, now: float, out: list[Event]) -> None:
         if not self._macs.has_mac1(datagram):
@@ -352,7 +329,7 @@ class Device:
             peer.discard(DiscardReason.BAD_HANDSHAKE)
             return
         peer.received_bytes += len(datagram)
-        self._schedule(peer)
+        self._agenda.enter(peer)
 
     def _receive_cookie_reply(self, datagram: Buffer, now: float) -> None:
         reply = messages.decode_cookie_reply(datagram)
@@ -398,7 +375,7 @@ class Device:
         if plaintext is None:
             return
         peer.receive_transport(keypair, endpoint, now, out, has_data=bool(plaintext))
-        self._schedule(peer)
+        self._agenda.enter(peer)
         if plaintext:
             self._payload.read(peer, (memoryview(plaintext),), out)
 
@@ -439,7 +416,7 @@ class Device:
             if len(rows) or last is not None:
                 has_data = rows.size > 0 or bool(last)
                 peer.receive_transport(keypair, endpoint, now, out, has_data=has_data)
-                self._schedule(peer)
+                self._agenda.enter(peer)
                 self._payload.read_rows(peer, rows, last or b"", out)
         if len(tail) and (found is None or not is_alike):
             self._receive_datagram(tail, endpoint, now, out)

@@ -13,7 +13,7 @@ import numpy as np
 from vport.errors import FrameError
 from vport.wireguard import packets, records
 from vport.wireguard.events import ControlReceived, DiscardReason, FramesReceived, PacketsReceived
-from vport.wireguard.peer import Mode
+from vport.wireguard.settings import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass
-from enum import StrEnum
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from vport.errors import SettingsError
 from vport.wireguard import tai64n
 from vport.wireguard.constants import (
     CROSSED_REKEY_DELAY,
-    DEFAULT_MTU,
     HANDSHAKE_RETRIES,
     INITIATION_INTERVAL,
     KEEPALIVE_TIMEOUT,
@@ -36,7 +33,7 @@ from vport.wireguard.events import (
     Transmit,
 )
 from vport.wireguard.keypair import Keypair
-from vport.wireguard.keys import NO_PRESHARED_KEY, PresharedKey, PrivateKey, PublicKey
+from vport.wireguard.keys import PrivateKey
 from vport.wireguard.noise import Initiator
 from vport.wireguard.plaintext import group
 from vport.wireguard.sessions import Slots
@@ -45,7 +42,6 @@ from vport.wireguard.timers import Timer, Timers
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vport.wireguard.allowed_ips import Network
     from vport.wireguard.batch import Sealer
     from vport.wireguard.endpoint import Endpoint
     from vport.wireguard.events import Event
@@ -54,50 +50,10 @@ if TYPE_CHECKING:
     from vport.wireguard.noise import Responder, TransportKeys
     from vport.wireguard.plaintext import PlaintextTrain
     from vport.wireguard.sessions import IndexTable
+    from vport.wireguard.settings import PeerSettings
     from vport.wireguard.tai64n import WallClock
 
 _RENEW_ON_RECEIPT: Final = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT  # WG 6.2
-_MINIMUM_MTU: Final = 576
-_MAXIMUM_MTU: Final = 65475  # what a datagram of 65507 bytes has room for
-
-
-class Mode(StrEnum):
-    """What the messages of a peer carry; fixed by its settings, never guessed."""
-
-    ETHERNET = "ethernet"  # our own ports: records, see ``records``
-    IP = "ip"  # stock WireGuard
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerSettings:
-    """What the operator says about a peer.
-
-    Attributes:
-        public_key: its identity.
-        name: what people call it; may be empty.
-        preshared_key: a further secret of the two; all zeros where there is none.
-        mode: what its messages carry.
-        allowed_ips: the addresses of an IP peer; not looked at for an Ethernet peer.
-        persistent_keepalive: seconds, 0 for off.
-        mtu: greatest plaintext in bytes that padding makes; longer frames go as they are.
-
-    Raises:
-        SettingsError: a number is out of its range.
-    """
-
-    public_key: PublicKey
-    name: str = ""
-    preshared_key: PresharedKey = NO_PRESHARED_KEY
-    mode: Mode = Mode.ETHERNET
-    allowed_ips: tuple[Network, ...] = ()
-    persistent_keepalive: int = 0
-    mtu: int = DEFAULT_MTU
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.persistent_keepalive <= 65535:
-            raise SettingsError(f"persistent keepalive {self.persistent_keepalive}: 0 (off) to 65535 seconds")
-        if not _MINIMUM_MTU <= self.mtu <= _MAXIMUM_MTU:
-            raise SettingsError(f"tunnel MTU {self.mtu}: {_MINIMUM_MTU} to {_MAXIMUM_MTU} bytes")
 
 
 @dataclass(slots=True)

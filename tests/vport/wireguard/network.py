@@ -12,7 +12,7 @@ from vport.wireguard.device import Device
 from vport.wireguard.endpoint import Endpoint
 from vport.wireguard.events import ControlReceived, FramesReceived, PacketsReceived, Transmit
 from vport.wireguard.keys import PrivateKey
-from vport.wireguard.peer import PeerSettings
+from vport.wireguard.settings import PeerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -27,7 +27,7 @@ from vport.wireguard.events import (
     Transmit,
 )
 from vport.wireguard.keys import PrivateKey, PublicKey
-from vport.wireguard.peer import Mode, PeerSettings
+from vport.wireguard.settings import Mode, PeerSettings
 
 if TYPE_CHECKING:
     from vport.wireguard.peer import Peer

@@ -18,7 +18,7 @@ from vport.wireguard.events import (
     SessionEstablished,
 )
 from vport.wireguard.keys import PresharedKey, PublicKey
-from vport.wireguard.peer import PeerSettings
+from vport.wireguard.settings import PeerSettings
 
 if TYPE_CHECKING:
     from vport.wireguard.events import Event
