@@ -198,17 +198,20 @@ class Device:
             LocalProtocolError: the peer is no Ethernet peer, or a train is an uncut superframe.
         """
         self._require(peer, Mode.ETHERNET)
-        sendable: list[Train] = []
-        for train in trains:
-            if train.offload is not None:
-                raise LocalProtocolError("a superframe must be cut into frames before it is sealed")
-            if records.is_sendable(train.frame_size) and records.is_sendable(
-                len(train.data) % train.frame_size or train.frame_size
-            ):
-                sendable.append(train)
-            else:
-                peer.discard(DiscardReason.UNSENDABLE, train.count)
+        sendable = [train for train in trains if self._is_sendable(peer, train)]
+        if len(sendable) == 1 and len(sendable[0].data) == sendable[0].frame_size:
+            return self._send_lone(peer, records.encode_frame(sendable[0].data), now)
         return self._send(peer, records.encode(sendable, peer.settings.mtu), now)
+
+    @staticmethod
+    def _is_sendable(peer: Peer, train: Train) -> bool:
+        if train.offload is not None:
+            raise LocalProtocolError("a superframe must be cut into frames before it is sealed")
+        last = len(train.data) % train.frame_size or train.frame_size
+        if records.is_sendable(train.frame_size) and records.is_sendable(last):
+            return True
+        peer.discard(DiscardReason.UNSENDABLE, train.count)
+        return False
 
     def send_control(self, peer: Peer, body: bytes, now: float) -> list[Event]:
         """Send a control record to an Ethernet peer.
@@ -218,7 +221,7 @@ class Device:
             SettingsError: the body is longer than 16383 bytes.
         """
         self._require(peer, Mode.ETHERNET)
-        return self._send(peer, group([records.encode_control(body)], peer.settings.mtu), now)
+        return self._send_lone(peer, records.encode_control(body), now)
 
     def send_packets(self, peer: Peer, ip_packets: Iterable[Buffer], now: float) -> list[Event]:
         """Send IP packets to an IP peer. Whether their destination is the peer's was decided before.
@@ -233,6 +236,8 @@ class Device:
                 sendable.append(bytes(packet[: packets.size(packet)]))
             except FrameError:
                 peer.discard(DiscardReason.UNSENDABLE)
+        if len(sendable) == 1:
+            return self._send_lone(peer, sendable[0], now)
         return self._send(peer, group(sendable, peer.settings.mtu), now)
 
     @staticmethod
@@ -244,6 +249,12 @@ class Device:
         out: list[Event] = []
         self._sealer.restart()
         peer.send(trains, now, out)
+        self._agenda.enter(peer)
+        return out
+
+    def _send_lone(self, peer: Peer, plaintext: bytes, now: float) -> list[Event]:
+        out: list[Event] = []
+        peer.send_lone(plaintext, now, out)
         self._agenda.enter(peer)
         return out
 

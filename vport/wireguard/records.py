@@ -14,12 +14,13 @@ import numpy as np
 
 from vport.errors import FrameError, SettingsError
 from vport.ethernet import HEADER_SIZE
-from vport.train import Train
+from vport.train import Train, lone
 from vport.wireguard.plaintext import PlaintextTrain, group
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from vport.ethernet import Buffer
     from vport.wireguard.batch import Rows
 
 WORD_SIZE: Final = 2
@@ -53,6 +54,11 @@ def is_sendable(size: int) -> bool:
     return HEADER_SIZE <= size <= MAX_BODY_SIZE
 
 
+def encode_frame(frame: Buffer) -> bytes:
+    """Make the record of one frame, which must be ``is_sendable``: a whole plaintext by itself."""
+    return _word(len(frame)) + frame
+
+
 def encode(trains: Iterable[Train], limit: int) -> list[PlaintextTrain]:
     """Put frames into plaintexts of at most ``limit`` bytes where possible, in their order.
 
@@ -71,7 +77,7 @@ def encode(trains: Iterable[Train], limit: int) -> list[PlaintextTrain]:
         small = []
         view = memoryview(train.data)
         rest = view[whole * size :]
-        tail = _word(len(rest)) + rest if len(rest) else b""
+        tail = encode_frame(rest) if len(rest) else b""
         plaintexts.append(PlaintextTrain(_word(size), view[: whole * size], size, tail))
     return plaintexts + _share(small, limit)
 
@@ -89,8 +95,7 @@ def _fill(runs: Iterable[Sequence[memoryview]], limit: int) -> Iterator[bytes]:
             if message and len(message) + WORD_SIZE + size > limit:
                 yield bytes(message if len(message) < _FULL * limit else message.ljust(limit, b"\0"))
                 message.clear()
-            message += _word(size)
-            message += frame
+            message += encode_frame(frame)
     if message:
         yield bytes(message)
 
@@ -123,7 +128,9 @@ def decode(plaintext: memoryview) -> tuple[list[memoryview], list[bytes]]:
 
 
 def join(frames: Sequence[memoryview]) -> list[Train]:
-    """Join neighbours of equal size, with one shorter at the end, into trains of their own bytes."""
+    """Join neighbours of equal size, with one shorter at the end, into trains; a lone frame is borrowed."""
+    if len(frames) == 1:
+        return [lone(frames[0])]
     trains: list[Train] = []
     start = 0
     while start < len(frames):
