@@ -59,9 +59,9 @@ class Announcer:
             self._answered = self.heard_at
         self.sent_at = now
 
-    def is_name_stale(self, now: float) -> bool:
-        """Whether so long nothing was heard that the host name should be looked up again."""
-        return now - max(self.heard_at, self._since) >= STALE_NAME
+    def silence(self, now: float) -> float:
+        """Give how many seconds nothing was heard, since the connection was made."""
+        return now - max(self.heard_at, self._since)
 
     def _repeats_so_far(self) -> int:
         return self._repeats if self._answered == self.heard_at else 0

@@ -61,7 +61,7 @@ def pseudo_sum(addresses: Buffer, protocol: int, length: int) -> int:
 
 
 def row_sums(data: Buffer | npt.NDArray[np.uint8], start: int, rows: int, stride: int, length: int) -> Sums:
-    """Sum ``length`` bytes of each of ``rows`` frames that are ``stride`` bytes apart.
+    """Sum ``length`` bytes of each of ``rows`` frames that are ``stride`` bytes apart; at least one of each.
 
     The frames' parts begin at ``start``; the last must end inside ``data``. Gives, for each, a number
     congruent to its one's complement sum modulo 65535: reduce it after adding what else belongs to it.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import random
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING
 
 import trio
@@ -134,13 +134,13 @@ class SwitchService:
         """Look for entries that have been silent too long, as often as the settings say at the time."""
         while True:
             interval = self.bridge.fdb.settings.collect_interval
-            async for _ in periodic(interval or 1):
-                settings = self.bridge.fdb.settings
-                if settings.collect_interval:
-                    self.bridge.fdb.collect(trio.current_time())
-                    self.publish_events()
-                if settings.collect_interval != interval:
-                    break
+            async with aclosing(periodic(interval or 1)) as ticks:
+                async for _ in ticks:
+                    if self.bridge.fdb.settings.collect_interval != interval:
+                        break
+                    if interval:
+                        self.bridge.fdb.collect(trio.current_time())
+                        self.publish_events()
 
     # --- Control ---
 

@@ -9,6 +9,7 @@ that two test runs do not meet.
 
 from __future__ import annotations
 
+import itertools
 import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
@@ -26,6 +27,9 @@ def ip(arguments: str) -> None:
     """Run iproute2's ``ip``, which must succeed."""
     done = run(["ip", *arguments.split()])
     assert done.returncode == 0, f"ip {arguments}: {done.stderr}"
+
+
+_NUMBERS = itertools.count()
 
 
 class Namespace:
@@ -73,8 +77,9 @@ class Underlay:
         require_program("ip")
         require_program("ping")
         self._cleanup = ExitStack()
+        prefix = f"vst{os.getpid()}-{next(_NUMBERS)}"
         self.hosts = {
-            name: Namespace(f"vst{os.getpid()}{name}", f"10.200.0.{number}", f"fd20::{number}", logs)
+            name: Namespace(f"{prefix}{name}", f"10.200.0.{number}", f"fd20::{number}", logs)
             for number, name in enumerate(names, 1)
         }
 

@@ -31,6 +31,8 @@ class Lan:
         self.management = str(tmp_path / "mgmt")
         self.switch = self.start_switch()
         self.ports = {host: self.join(host, number) for number, host in enumerate("ABC", 1)}
+        for port in self.ports.values():
+            port.wait_for("connected")
         for host in "ABC":
             self.wait_for_ping("A", host)
 
@@ -47,9 +49,7 @@ class Lan:
             f"tap://{tap}?mtu=1400&mac={MAC.format(number)}"
             f"&address=10.1.1.{number}/24&address=fd01::{number}/64"
         )
-        port = self.stack.enter_context(self.underlay[host].start([*VPORT, f"udp://{server}:9999", locator]))
-        port.wait_for("connected")
-        return port
+        return self.stack.enter_context(self.underlay[host].start([*VPORT, f"udp://{server}:9999", locator]))
 
     def wait_for_ping(self, source: str, target: str, seconds: float = 10.0) -> None:
         address = self.address(target)

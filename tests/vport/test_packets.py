@@ -5,7 +5,7 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.inet6 import (
@@ -23,12 +23,10 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
-from scapy.utils import checksum as scapy_checksum
 
 from vport.errors import FrameError
 from vport.ethernet import BROADCAST, MacAddress
 from vport.packets.arp import Arp, ArpOperation, decode_arp
-from vport.packets.checksum import internet_checksum
 from vport.packets.icmp import Echo, Icmp, IcmpType, Icmpv6Type, decode_echo, decode_icmp, decode_icmpv6
 from vport.packets.ip import IpProtocol, Ipv4, Ipv6, decode_ipv4, decode_ipv6, upper_layer
 from vport.packets.nd import (
@@ -75,26 +73,6 @@ ipv6_packets = st.builds(
     traffic_class=st.integers(0, 255),
     flow_label=st.integers(0, 0xFFFFF),
 )
-
-
-# --- checksum ---
-
-
-@given(st.binary(max_size=200))
-@example(b"")
-@example(b"\0\0\0")
-@example(b"\xff\xff\xff\xff")
-@example(b"\xff\xff\x00\x01\xff\xfe")
-def test_checksum_agrees_with_scapy(data: bytes) -> None:
-    assert internet_checksum(data) == scapy_checksum(data)
-
-
-def test_checksum_of_the_example_in_rfc_1071() -> None:
-    assert internet_checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0xFFFF - 0xDDF2
-
-
-def test_checksum_over_data_with_its_own_checksum_is_zero() -> None:
-    assert internet_checksum(bytes.fromhex("0001f203f4f5f6f7220d")) == 0
 
 
 # --- ARP ---

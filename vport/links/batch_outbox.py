@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     Integers = npt.NDArray[np.int64]
 
-FEW: Final = 4  # sends up to which one call for each is cheaper than filling in a batch
+FEW: Final = 24  # sends up to which one call for each is cheaper than filling in a batch
 LONG: Final = 4096  # bytes from which a buffer is sent from where it is; a shorter one is quicker copied
 
 _SEGMENT_CONTROL: Final = encode_control(SOL_UDP, UDP_SEGMENT, struct.pack("@H", 0))
@@ -134,28 +134,28 @@ class BatchOutbox(Outbox):
         self._segment_sizes = np.ndarray(count, np.uint16, self._controls.data, at, (space,))
         self._messages = np.zeros(count, MMSGHDR)
 
-    def flush(self) -> None:
-        """Send all that was taken, in one batch unless it is little."""
+    def flush(self) -> bool:
+        """Send all that was taken, in one batch unless it is little; tell whether there was anything."""
         waiting = self._waiting
         if len(waiting) <= FEW:
-            super().flush()
+            sent = super().flush()
         else:
             self._waiting = []
             self._send_batch(waiting)
+            sent = True
         if self._released:
             self._recycle()
+        return sent
 
     def _send_batch(self, waiting: list[Waiting]) -> None:
         count = len(waiting)
         if count > len(self._vectors):
             self._reserve(1 << (count - 1).bit_length())
         destinations, buffers, sizes = zip(*waiting, strict=True)
-        frame_sizes: Integers = np.array(sizes, np.int64)
         rows: Integers = np.array([destination.row for destination in destinations], np.int64)
-        lengths: Integers = np.array(list(map(len, buffers)), np.int64)
+        addresses, lengths, kept = _locate(buffers)
         order: Integers = np.argsort(rows, kind="stable")
-        rows, frame_sizes, lengths = rows[order], frame_sizes[order], lengths[order]
-        addresses, kept = _locate(buffers)
+        rows, frame_sizes, lengths = rows[order], np.array(sizes, np.int64)[order], lengths[order]
         vectors = self._vectors[:count]
         vectors["base"] = addresses[order]
         vectors["len"] = lengths
@@ -229,23 +229,24 @@ class BatchOutbox(Outbox):
         self._remember(destination)
 
 
-def _locate(buffers: tuple[Buffer, ...]) -> tuple[Integers, object]:
-    """Find or make an address for the bytes of each buffer; also give what must be kept until sent."""
-    copied: list[Buffer] = []
-    places: dict[int, int] = {}  # by the identity of a buffer: a flood has one for all destinations
-    long: dict[int, int] = {}
-    end = 0
-    for buffer in buffers:
-        if id(buffer) not in places:
-            places[id(buffer)] = end
-            if len(buffer) < LONG:
-                copied.append(buffer)
-                end += len(buffer)
-            else:
-                long[id(buffer)] = address_of(np.frombuffer(buffer, np.uint8))
-    joined = b"".join(copied)
-    if joined:
-        start = address_of(np.frombuffer(joined, np.uint8))
-        places = {identity: start + place for identity, place in places.items()}
-    places.update(long)
-    return np.array([places[id(buffer)] for buffer in buffers], np.int64), joined
+def _locate(buffers: tuple[Buffer, ...]) -> tuple[Integers, Integers, object]:
+    """Find or make an address for the bytes of each buffer.
+
+    Gives the addresses, the lengths, and what must be kept until all has been sent.
+    """
+    identities = list(map(id, buffers))
+    if identities.count(identities[0]) == len(buffers):  # a flood has one buffer for all destinations
+        array = np.frombuffer(buffers[0], np.uint8)
+        return np.full(len(buffers), address_of(array)), np.full(len(buffers), len(array)), array
+    different = dict(zip(identities, buffers, strict=True))
+    joined = b"".join([buffer for buffer in different.values() if len(buffer) < LONG])
+    place = address_of(np.frombuffer(joined, np.uint8)) if joined else 0
+    places: dict[int, int] = {}
+    for identity, buffer in different.items():
+        if len(buffer) < LONG:
+            places[identity] = place
+            place += len(buffer)
+        else:
+            places[identity] = address_of(np.frombuffer(buffer, np.uint8))
+    addresses = np.array(list(map(places.__getitem__, identities)), np.int64)
+    return addresses, np.array(list(map(len, buffers)), np.int64), joined

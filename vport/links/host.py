@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from vport.errors import LinkError
+from vport.errors import FrameError, LinkError
 from vport.links.base import Link
+from vport.offload import plain
 from vport.station import Station, derived_mac
 from vport.station.events import (
     Conflict,
@@ -79,11 +80,13 @@ class HostLink(Link):
         if self._is_closed:
             self.discards["closed"] += train.count
             return
-        if train.offload is not None:
-            self.discards["superframe"] += 1
+        try:
+            frames = plain(train).frames()
+        except FrameError:
+            self.discards["malformed superframe"] += 1
             return
         now = trio.current_time()
-        for frame in train.frames():
+        for frame in frames:
             answers = self.host.receive(frame, now)
             if answers:
                 self._enqueue(answers)

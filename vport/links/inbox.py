@@ -9,6 +9,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from vport.ethernet import HEADER_SIZE
 from vport.links.datagrams import (
     DATAGRAM_SIZE,
     IN6_PKTINFO,
@@ -20,6 +21,7 @@ from vport.links.datagrams import (
 )
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Hashable
 
     from vport.ethernet import Buffer
@@ -90,6 +92,18 @@ class PlainInbox:
         """Tell what ``Arrival.origin`` stands for."""
         assert isinstance(origin, tuple)
         return Origin(*origin)
+
+
+def without_short(data: Buffer, frame_size: int, discards: Counter[str]) -> Buffer:
+    """Take from a train what is too short for an Ethernet header, and count it."""
+    if frame_size < HEADER_SIZE:
+        discards["short"] += -(-len(data) // frame_size) if frame_size else 1
+        return b""
+    tail = len(data) % frame_size
+    if not 0 < tail < HEADER_SIZE:
+        return data
+    discards["short"] += 1
+    return memoryview(data)[:-tail]
 
 
 def read_control(control: list[tuple[int, int, bytes]]) -> tuple[int, bytes]:

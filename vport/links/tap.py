@@ -16,12 +16,20 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from vport.errors import LinkError
+from vport.errors import FrameError, LinkError
 from vport.ethernet import HEADER_SIZE
 from vport.links.base import Link
 from vport.links.tuntap import open_device, set_features
 from vport.netdev import in_namespace
-from vport.offload import VNET_HEADER, GsoType, VirtioNetHeader, VnetFlag
+from vport.offload import (
+    NO_OFFLOAD,
+    VNET_HEADER,
+    VirtioNetHeader,
+    VnetFlag,
+    complete_checksums,
+    join,
+)
+from vport.segments import superframe_layout
 from vport.train import Train
 
 if TYPE_CHECKING:
@@ -39,6 +47,13 @@ FRAMES_A_TURN: Final = 256  # a quarter of a millisecond at a microsecond each
 BYTES_A_TURN: Final = 192 * 1024  # four superframes; more leaves the processor's second-level cache
 _ROOM: Final = 65536 + 64  # bytes of the largest superframe, with some slack
 
+# --- what is joined before it is written ---
+
+# Joining costs 50 µs however short the train, a write 1 µs a frame. A TCP superframe saves the receiver one
+# pass and half an acknowledgement a frame (13 % of a core at 1 Gbit/s), a UDP one only where the application
+# uses UDP_GRO.
+_JOIN_AT_LEAST: Final = 16  # frames
+
 # --- superframes are bounded so that their frames fill one UDP_SEGMENT send ---
 
 _UDP_PAYLOAD_MAXIMUM: Final = 65487  # of one UDP_SEGMENT send over IPv6; 65507 over IPv4
@@ -47,9 +62,6 @@ _ENVELOPE: Final = 36  # what a link may add to a frame: a VLAN tag (4) and Wire
 _TCP_HEADERS: Final = 40 + 20 + 12  # IPv6, TCP, its timestamps: the smallest payload of a full frame
 _TCP_RESERVE: Final = 192  # the kernel takes MAX_TCP_HEADER + 1 off gso_max_size; 192 is its least value
 _GSO_SIZE_MAXIMUM: Final = 65536  # GSO_LEGACY_MAX_SIZE; more would be jumbograms
-
-_GSO_TYPE_MASK: Final = 0x7F  # less the ECN bit
-_NO_HEADER: Final = bytes(VNET_HEADER.size)
 
 
 def superframe_limits(mtu: int) -> tuple[int, int]:
@@ -138,7 +150,11 @@ class TapLink(Link):
         self.discards: Counter[str] = Counter()
         self._descriptor = device.descriptor
         self._header_size = VNET_HEADER.size if device.vnet_header else 0
-        self._no_header = _NO_HEADER[: self._header_size]
+        self._no_header = NO_OFFLOAD.encode()[: self._header_size]
+        self._takes = device.features
+        # Who joins the datagrams of a flow whose IPv4 IDs are all the same loses those IDs. This machine
+        # does not look at them (RFC 6864 section 4.1); what a bridge passes on should stay as it was.
+        self._fixed_ids = not state.master
         self._buffer = memoryview(bytearray(BYTES_A_TURN + _ROOM))
         self._headers = bytearray(FRAMES_A_TURN * self._header_size)
         self._header_views = _pieces(memoryview(self._headers), self._header_size, FRAMES_A_TURN)
@@ -185,64 +201,81 @@ class TapLink(Link):
         except BlockingIOError:
             return False
         except OSError as error:
-            raise LinkError(f"{self.name} was deleted ({error.strerror})") from error
+            what = "was deleted" if error.errno == errno.EBADFD else f"cannot be read: {error.strerror}"
+            raise LinkError(f"{self.name} {what}") from error
         return True
 
     def _trains(self) -> Iterator[Train]:
         """Give what is in the buffer as trains: runs of frames with one size and one header."""
+        sizes, skip = self._sizes, self._header_size
         first = position = 0
-        while first < len(self._sizes):
-            after, end = self._run_end(first, position)
-            yield self._train(self._buffer[position:end], first, after - first)
+        for after in self._run_ends():
+            size = sizes[first]
+            end = position + (after - first - 1) * size + sizes[after - 1]
+            header = self._headers[first * skip : (first + 1) * skip]
+            try:
+                yield _described(self._buffer[position:end], size, header)
+            except FrameError:
+                self.discards["malformed"] += after - first
             first, position = after, end
 
-    def _run_end(self, first: int, position: int) -> tuple[int, int]:
-        """Find where the run that begins with frame ``first`` ends: frame number and position."""
-        sizes, size = self._sizes, self._sizes[first]
-        skip, headers = self._header_size, self._headers
-        header = headers[first * skip : (first + 1) * skip]
-        after, end = first + 1, position + size
-        if any(header):
-            return after, end
-        while after < len(sizes) and sizes[after] <= size:
-            if headers[after * skip : (after + 1) * skip] != header:
-                break
-            end += sizes[after]
-            after += 1
-            if sizes[after - 1] < size:
-                break
-        return after, end
+    def _run_ends(self) -> list[int]:
+        """Give the number of the frame behind each run; only the last of a run may be shorter."""
+        sizes, headers, skip = self._sizes, self._headers, self._header_size
+        count = len(sizes)
+        if count < 2 or self._is_one_run():
+            return [count] if count else []
+        ends = []
+        run: bytes | bytearray = b""
+        size = -1  # of the run under way; -1 when the next frame begins a new one
+        for number, one in enumerate(sizes):
+            start = number * skip
+            header = headers[start : start + skip]
+            if one > size or header != run:
+                ends.append(number)
+                size, run = one, header
+            if one < size or (skip and headers[start + 1]):
+                size = -1  # superframes stay alone
+        return [*ends[1:], count]
 
-    def _train(self, data: memoryview, first: int, count: int) -> Train:
-        size = self._sizes[first]
-        if not self._header_size:
-            return Train(data, size)
-        header = VirtioNetHeader._make(VNET_HEADER.unpack_from(self._headers, first * self._header_size))
-        if header.gso_type:
-            header = _with_exact_header_size(header, data)
-            return Train(data, header.hdr_len + header.gso_size, header)
-        if header.flags & VnetFlag.NEEDS_CSUM:
-            return Train(data, size, header)
-        return Train(data, size)
+    def _is_one_run(self) -> bool:
+        """Whether all frames have one size and one header and none is a superframe."""
+        sizes, skip = self._sizes, self._header_size
+        size, count = sizes[0], len(sizes)
+        if sizes.count(size) < count or (skip and self._headers[1]):
+            return False
+        return self._headers[: count * skip] == self._headers[:skip] * count
 
     # --- to the device ---
 
     def transmit(self, train: Train) -> None:
-        """Write the frames, or the superframe whole; what the device refuses is discarded and counted."""
-        offload = train.offload
-        if offload is not None:
-            self._write(VNET_HEADER.pack(*offload), train.data, train)
-        elif len(train.data) <= train.frame_size:
-            self._write(self._no_header, train.data, train)
-        else:
-            for frame in train.frames():
-                self._write(self._no_header, frame, None)
+        """Write the frames, as superframes where they join; discard and count what the device refuses."""
+        if train.offload is None and len(train.data) < train.frame_size * _JOIN_AT_LEAST:
+            self._write_frames(train)
+            return
+        try:
+            pieces = join(train, self._takes, fixed_ids=self._fixed_ids)
+        except FrameError:
+            self.discards["malformed"] += train.count
+            return
+        for piece in pieces:
+            if piece.offload is None:
+                self._write_frames(piece)
+            else:
+                self._write(piece.offload.encode(), piece.data, piece.count)
 
-    def _write(self, header: Buffer, data: Buffer, train: Train | None) -> None:
+    def _write_frames(self, train: Train) -> None:
+        if len(train.data) <= train.frame_size:
+            self._write(self._no_header, train.data, 1)
+            return
+        for frame in train.frames():
+            self._write(self._no_header, frame, 1)
+
+    def _write(self, header: Buffer, data: Buffer, count: int) -> None:
         try:
             os.writev(self._descriptor, (header, data))
         except OSError as error:
-            self.discards[_discard_reason(error, len(data))] += train.count if train else 1
+            self.discards[_discard_reason(error, len(data))] += count
 
     def close(self) -> None:
         """Close the device, which removes it unless it is persistent. Idempotent."""
@@ -257,12 +290,25 @@ def _pieces(view: memoryview, size: int, count: int) -> list[memoryview]:
     return [view[index * size : (index + 1) * size] for index in range(count)]
 
 
-def _with_exact_header_size(header: VirtioNetHeader, frame: Buffer) -> VirtioNetHeader:
-    """Compute ``hdr_len``: the kernel gives only a hint, the length of its first fragment."""
-    transport = header.csum_start
-    if header.gso_type & _GSO_TYPE_MASK == GsoType.UDP_L4:
-        return header._replace(hdr_len=transport + 8)
-    return header._replace(hdr_len=transport + (frame[transport + 12] >> 4) * 4)
+def _described(data: memoryview, size: int, header: bytearray) -> Train:
+    """Make a train of frames of ``size`` bytes that were read with the same virtio-net header.
+
+    Raises:
+        FrameError: header and frame contradict each other.
+    """
+    if not any(header[:2]):
+        return Train(data, size)
+    asked = VirtioNetHeader._make(VNET_HEADER.unpack(header))
+    if asked.gso_type:
+        # The kernel's hdr_len is the length of some buffer of its own.
+        payload = superframe_layout(data, asked).payload
+        return Train(data, payload + asked.gso_size, asked._replace(hdr_len=payload))
+    if not asked.flags & VnetFlag.NEEDS_CSUM:
+        return Train(data, size)
+    if len(data) == size:
+        return Train(data, size, asked)
+    complete_checksums(data, size, asked)
+    return Train(data, size)
 
 
 def _discard_reason(error: OSError, size: int) -> str:

@@ -12,11 +12,10 @@ import os
 import platform
 import struct
 from dataclasses import dataclass
-from enum import IntFlag
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import LinkError
-from vport.offload import VNET_HEADER
+from vport.offload import VNET_HEADER, TapOffload
 
 if TYPE_CHECKING:
     from vport.netdev import Device, Kernel
@@ -44,25 +43,14 @@ TUNSETVNETLE: Final = _WRITE | 220
 _IFREQ: Final = struct.Struct("16sH22x")
 
 
-class TunFeature(IntFlag):
-    """What TUNSETOFFLOAD asks the kernel to hand over unfinished."""
-
-    CSUM = 0x01
-    TSO4 = 0x02
-    TSO6 = 0x04
-    TSO_ECN = 0x08
-    USO4 = 0x20
-    USO6 = 0x40
-
-
-_NO_FEATURES: Final = TunFeature(0)
-# In the order of asking. Each needs CSUM; the kernel knows USO4 and USO6 together or not at all.
+_NOTHING: Final = TapOffload(0)
+# In the order of asking. Each needs CSUM; the kernel has USO4 and USO6 together or not at all.
 _STEPS: Final = (
-    TunFeature.CSUM,
-    TunFeature.TSO4,
-    TunFeature.TSO6,
-    TunFeature.TSO_ECN,
-    TunFeature.USO4 | TunFeature.USO6,
+    TapOffload.CSUM,
+    TapOffload.TSO4,
+    TapOffload.TSO6,
+    TapOffload.TSO_ECN,
+    TapOffload.USO4 | TapOffload.USO6,
 )
 
 
@@ -80,7 +68,7 @@ class OpenDevice:
     descriptor: int
     name: str
     vnet_header: bool
-    features: TunFeature
+    features: TapOffload
 
 
 def open_device(kernel: Kernel, name: str, mode: str, *, offload: bool) -> OpenDevice:
@@ -166,24 +154,24 @@ def _refusal_text(error: OSError, name: str, mode: str, existing: Device | None)
     return f"cannot open {name} as a {mode.upper()} device: {error.strerror}"
 
 
-def set_features(descriptor: int, *, wanted: bool) -> TunFeature:
+def set_features(descriptor: int, *, wanted: bool) -> TapOffload:
     """Ask for all offloads, feature by feature as far as the kernel goes, or switch all off.
 
     Returns:
         what the kernel hands over unfinished from now on.
     """
-    granted = _NO_FEATURES
+    granted = _NOTHING
     if not _offload(descriptor, granted):
         return granted
     for step in _STEPS if wanted else ():
         if _offload(descriptor, granted | step):
             granted |= step
-        elif step is TunFeature.CSUM:
+        elif step is TapOffload.CSUM:
             break
     return granted
 
 
-def _offload(descriptor: int, features: TunFeature) -> bool:
+def _offload(descriptor: int, features: TapOffload) -> bool:
     try:
         fcntl.ioctl(descriptor, TUNSETOFFLOAD, int(features))
     except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from vport.announcing import Announcer
+from vport.announcing import STALE_NAME, Announcer
 from vport.backoff import Backoff
 from vport.errors import LinkError
 from vport.ethernet import HEADER_SIZE, loopback_test_frame, random_mac
@@ -26,6 +27,7 @@ from vport.links.datagrams import (
     raise_buffers,
     resolve,
 )
+from vport.links.inbox import without_short
 from vport.links.postbox import open_postbox
 from vport.train import Train, lone
 
@@ -60,14 +62,14 @@ class Session:
         self.settled = False  # it has been seen to work
         self.is_urgent = False  # the next one is to be opened without a pause
 
-    def move(self, reason: str) -> None:
-        """End the session because there is a better one to be had: at once."""
+    def move(self, reason: str | None) -> None:
+        """End the session for what may be a better one, at once; None is not worth a line."""
         self.is_urgent = True
         self.fail(reason)
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str | None) -> None:
         """End the session; the first reason counts."""
-        if self.failure is None:
+        if not self.scope.cancel_called:
             self.failure = reason
             self.scope.cancel()
 
@@ -95,7 +97,7 @@ class Session:
 
 def reason_of(error: OSError) -> str:
     """Say in a few words what went wrong."""
-    return (error.strerror or str(error)).lower() if not error.errno else os.strerror(error.errno).lower()
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 class UdpClient(Link):
@@ -133,8 +135,11 @@ class UdpClient(Link):
         self._session: Session | None = None
         self._run_scope: trio.CancelScope | None = None
         self._closed = False
-        self._candidates: list[tuple[int, SocketAddress]] = []
-        self._trouble: str | None = None  # what was logged last, None while all is well
+        self._candidates: list[tuple[int, SocketAddress]] = []  # addresses to try before the next lookup
+        self._known: list[tuple[int, SocketAddress]] = []  # what the latest lookup gave
+        self._patience = STALE_NAME
+        self._troubles: set[str] = set()  # what was logged since all was well
+        self._was_found = False
         self._complained = False
 
     @property
@@ -153,9 +158,8 @@ class UdpClient(Link):
     def flush(self) -> None:
         """Send what was gathered."""
         session = self._session
-        if session is not None:
+        if session is not None and session.outbox.flush():
             session.announcer.sent_at = time.monotonic()
-            session.outbox.flush()
 
     async def run(self, sink: Sink, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Carry frames until cancelled or closed; ``started`` when the first attempt was made."""
@@ -180,12 +184,8 @@ class UdpClient(Link):
 
     async def _connect(self) -> Session | None:
         """Connect to the next candidate, looking the name up when there is none left."""
-        try:
-            if not self._candidates:
-                self._candidates = await self._resolver(self._locator.host, self._locator.port)
-        except OSError as error:
-            self._lost(f"cannot find the address of {self._locator.host}: {error.strerror or error}")
-            return None
+        if not self._candidates:
+            self._candidates = await self._look_up()
         while self._candidates:
             family, address = self._candidates.pop(0)
             try:
@@ -193,6 +193,15 @@ class UdpClient(Link):
             except OSError as error:
                 self._lost(f"{format_address(address)}: {reason_of(error)}")
         return None
+
+    async def _look_up(self) -> list[tuple[int, SocketAddress]]:
+        """Look the name up; when that fails, the addresses that it had before may still do."""
+        try:
+            self._known = await self._resolver(self._locator.host, self._locator.port)
+        except OSError as error:
+            if not self._known:
+                self._lost(f"cannot find the address of {self._locator.host}: {error.strerror or error}")
+        return list(self._known)
 
     def _open_session(self, family: int, address: SocketAddress) -> Session:
         sock = open_socket(family)
@@ -202,15 +211,17 @@ class UdpClient(Link):
                 self._complained = True
                 logger.warning("%s: %s", self.description, complaint)
             sock.connect(address)
-            return Session(self, sock, self._locator.keepalive)
+            session = Session(self, sock, self._locator.keepalive)
+            self._announce(session)
         except OSError:
             sock.close()
             raise
+        return session
 
     def _lost(self, reason: str) -> None:
-        level = logging.WARNING if reason != self._trouble else logging.DEBUG
+        level = logging.DEBUG if reason in self._troubles else logging.WARNING
         logger.log(level, "%s: %s; trying again until it works", self.description, reason)
-        self._trouble = reason
+        self._troubles.add(reason)
 
     # --- carrying ---
 
@@ -237,6 +248,8 @@ class UdpClient(Link):
             try:
                 arrivals, more = session.inbox.receive()
             except OSError as error:
+                if error.errno == errno.EMSGSIZE:  # a router tells its MTU; sending takes it from there
+                    continue
                 session.fail(reason_of(error))
                 return
             if arrivals:
@@ -249,15 +262,14 @@ class UdpClient(Link):
 
     def _deliver(self, arrivals: list[Arrival], sink: Sink) -> None:
         for _, data, frame_size in arrivals:
-            if frame_size < HEADER_SIZE:
-                self.discards["short"] += -(-len(data) // frame_size) if frame_size else 1
-            else:
+            if frame_size < HEADER_SIZE or 0 < len(data) % frame_size < HEADER_SIZE:
+                data = without_short(data, frame_size, self.discards)
+            if data:
                 sink.deliver(Train(data, frame_size))
         sink.flush()
 
     async def _upkeep(self, session: Session, backoff: Backoff) -> None:
         """Announce when due, and see whether the connection works and our address still holds."""
-        self._announce(session)
         checked_at = session.opened_at
         while True:
             now = time.monotonic()
@@ -280,27 +292,40 @@ class UdpClient(Link):
         session.announcer.announced(time.monotonic())
 
     def _found(self, session: Session) -> None:
-        logger.info(
+        level = logging.INFO if self._troubles or not self._was_found else logging.DEBUG
+        logger.log(
+            level,
             "%s: connected to %s from %s",
             self.description,
             format_address(session.peer),
             format_address(session.local),
         )
-        self._trouble = None
+        self._troubles.clear()
+        self._was_found = True
 
     async def _watch_name(self, session: Session) -> None:
-        """Look the name up again when nothing is heard: the server may have a new address."""
+        """Look the name up again when nothing is heard: the server may have another address."""
         while True:
             await trio.sleep(self._locator.keepalive)
-            if not session.announcer.is_name_stale(time.monotonic()):
-                continue
-            try:
-                found = await self._resolver(self._locator.host, self._locator.port)
-            except OSError:
-                continue
-            if session.peer not in [address for _, address in found]:
-                self._candidates = found
-                session.move("the name has a new address")
+            if session.announcer.has_heard:
+                self._patience = STALE_NAME
+            if session.announcer.silence(time.monotonic()) >= self._patience:
+                self._reconsider(session, await self._look_up())
+
+    def _reconsider(self, session: Session, found: list[tuple[int, SocketAddress]]) -> None:
+        """Move on when the name has lost the address of a silent server, or has others to try.
+
+        A LAN may well be silent, so an address is given twice the time whenever all had their turn.
+        """
+        addresses = [address for _, address in found]
+        if session.peer not in addresses:
+            self._candidates = found
+            session.move(f"{self._locator.host} has another address now")
+        elif len(found) > 1 and not session.announcer.has_heard:
+            place = addresses.index(session.peer) + 1
+            self._candidates = found[place:] + found[:place]
+            self._patience *= 2
+            session.move(None)
 
 
 async def open_udp_client(locator: UdpLocator) -> UdpClient:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import socket
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -16,6 +18,7 @@ from vport.errors import LinkError, RefusedError
 from vport.ethernet import HEADER_SIZE
 from vport.links.base import Accept, Attachment, Link, Listener, Sink
 from vport.links.datagrams import (
+    Resolver,
     SocketAddress,
     ask_for_local_address,
     format_address,
@@ -24,6 +27,7 @@ from vport.links.datagrams import (
     raise_buffers,
     resolve,
 )
+from vport.links.inbox import without_short
 from vport.links.postbox import open_postbox
 from vport.train import Train
 
@@ -83,6 +87,12 @@ class UdpListener(Listener):
     Made by ``open_udp_listener``. What a peer sends that is no frame is counted in the peer's
     ``discards``; from strangers it is counted here, and makes no peer.
 
+    Args:
+        sock: a bound UDP socket, now the listener's.
+        locator: how it was asked for.
+        segmentation: whether to let the kernel cut trains.
+        batches: whether to use the batch system calls.
+
     Attributes:
         address: what the socket is bound to, as the socket module gives it.
         refused: newcomers' datagrams that the switch refused to make a peer of.
@@ -90,17 +100,17 @@ class UdpListener(Listener):
     """
 
     def __init__(
-        self, sock: socket.socket, idle: float, *, segmentation: bool = True, batches: bool = True
+        self, sock: socket.socket, locator: UdpLocator, *, segmentation: bool = True, batches: bool = True
     ) -> None:
         self.address: SocketAddress = sock.getsockname()
-        self.description = f"udp://{format_address(self.address)}"
+        self.description = str(replace(locator, port=self.address[1]))
         self.refused = 0
         self.discards: Counter[str] = Counter()
         self._inbox, self.outbox = open_postbox(
             sock, self._send_failed, segmentation=segmentation, batches=batches
         )
         self._sock = sock
-        self._idle = idle
+        self._idle = locator.idle
         self._peers: dict[Hashable, UdpPeer] = {}
         self._peers_by_address: dict[SocketAddress, UdpPeer] = {}
         self._refused_logged_at = -REFUSAL_LOG_INTERVAL
@@ -118,10 +128,9 @@ class UdpListener(Listener):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._expire_idle_peers)
             task_status.started()
-            try:
+            with contextlib.suppress(trio.ClosedResourceError):
                 await self._receive(accept)
-            except trio.ClosedResourceError:
-                nursery.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
 
     def close(self) -> None:
         """Close the socket and forget all peers."""
@@ -160,19 +169,19 @@ class UdpListener(Listener):
 
     def _deliver(self, arrivals: list[Arrival], accept: Accept) -> None:
         now = time.monotonic()
-        reached: list[UdpPeer] = []
+        reached: dict[UdpPeer, None] = {}
         for origin, data, frame_size in arrivals:
             peer = self._peers.get(origin)
             if peer is None:
-                peer = self._meet(origin, len(data) and frame_size, accept)
+                peer = self._meet(origin, frame_size, accept)
                 if peer is None:
                     continue
             peer.heard_at = now
-            if frame_size < HEADER_SIZE:
-                peer.discards["short"] += -(-len(data) // frame_size) if frame_size else 1
-                continue
-            peer.attachment.deliver(Train(data, frame_size))
-            reached.append(peer)
+            if frame_size < HEADER_SIZE or 0 < len(data) % frame_size < HEADER_SIZE:
+                data = without_short(data, frame_size, peer.discards)
+            if data:
+                peer.attachment.deliver(Train(data, frame_size))
+                reached[peer] = None
         for peer in reached:
             peer.attachment.flush()
 
@@ -227,26 +236,26 @@ class UdpListener(Listener):
                     peer.attachment.detach(f"idle for {self._idle:g} s")
 
 
-async def open_udp_listener(locator: UdpLocator) -> UdpListener:
+async def open_udp_listener(locator: UdpLocator, *, resolver: Resolver = resolve) -> UdpListener:
     """Bind a socket as ``locator`` says: no host means all addresses of both families.
 
     Raises:
         LinkError: the address cannot be had; says why and what to do.
     """
-    sock = await _bind(locator)
+    sock = await _bind(locator, resolver)
     complaint = raise_buffers(sock)
     if complaint:
         logger.warning("%s: %s", locator, complaint)
     if sock.getsockname()[0] in {"::", "0.0.0.0"}:
         ask_for_local_address(sock)
-    return UdpListener(sock, locator.idle)
+    return UdpListener(sock, locator)
 
 
-async def _bind(locator: UdpLocator) -> socket.socket:
+async def _bind(locator: UdpLocator, resolver: Resolver) -> socket.socket:
     if not locator.host:
         return _bind_to_all(locator)
     try:
-        found = await resolve(locator.host, locator.port)
+        found = await resolver(locator.host, locator.port)
     except OSError as error:
         raise LinkError(
             f"{locator}: cannot find the address of {locator.host}: {error.strerror}; "

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
+from vport.checksum import checksum
 from vport.errors import FrameError
-from vport.packets.checksum import internet_checksum
 from vport.packets.ip import IpProtocol, Ipv4, Ipv6, pseudo_header
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Icmp:
     def encode(self, covered: bytes = b"") -> bytes:
         """Give the message with its checksum, which for IPv6 also covers the pseudo-header ``covered``."""
         message = bytearray(struct.pack("!BBH", self.type, self.code, 0)) + self.body
-        struct.pack_into("!H", message, 2, internet_checksum(covered + message))
+        struct.pack_into("!H", message, 2, checksum(covered + message))
         return bytes(message)
 
     def in_ipv6(self, source: IPv6Address, destination: IPv6Address, hop_limit: int) -> Ipv6:
@@ -75,7 +75,7 @@ def decode_icmp(message: Buffer, covered: bytes = b"") -> Icmp:
     """
     if len(message) < ICMP_HEADER_SIZE:
         raise FrameError(f"an ICMP message of {len(message)} bytes is too short (4 bytes)")
-    if internet_checksum(covered + bytes(message)):
+    if checksum(covered + bytes(message)):
         raise FrameError("the ICMP checksum is wrong")
     return Icmp(type=message[0], code=message[1], body=bytes(message[ICMP_HEADER_SIZE:]))
 

@@ -8,8 +8,8 @@ from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Final
 
+from vport.checksum import checksum
 from vport.errors import FrameError
-from vport.packets.checksum import internet_checksum
 
 if TYPE_CHECKING:
     from vport.ethernet import Buffer
@@ -83,7 +83,7 @@ class Ipv4:
             )
         )
         header += self.options
-        struct.pack_into("!H", header, 10, internet_checksum(header))
+        struct.pack_into("!H", header, 10, checksum(header))
         return bytes(header) + self.payload
 
 
@@ -103,7 +103,7 @@ def decode_ipv4(data: Buffer) -> Ipv4:
         raise FrameError(
             f"IPv4 version {version >> 4}, header of {size}, total of {total} in {len(data)} bytes"
         )
-    if internet_checksum(data[:size]):
+    if checksum(data[:size]):
         raise FrameError("the IPv4 header checksum is wrong")
     return Ipv4(
         source=IPv4Address(source),

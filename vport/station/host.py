@@ -56,6 +56,7 @@ from vport.station.events import (
     Event,
     FrameSeen,
     NeighbourMessageSeen,
+    ResolutionEvent,
     ResolutionFailed,
     SightingEvent,
 )
@@ -71,7 +72,8 @@ if TYPE_CHECKING:
     from vport.packets.ip import Ipv6
 
 DEFAULT_MTU: Final = 9000  # the largest common one; an answer is never longer than what it answers
-MAX_EVENTS: Final = 1024  # events that nobody takes do not pile up
+MAX_EVENTS: Final = 65536  # events that nobody takes do not pile up; all single pings may end at once
+MAX_SIGHTINGS: Final = 1024  # from here on what others do is not told, so that it cannot hide our pings
 CONFLICT_INTERVAL: Final = 10.0  # seconds between reports of our own MAC, as for addresses (RFC 5227)
 _PATTERN: Final = bytes(range(256)) * 256  # the data of our echo requests
 _VID_MASK: Final = 0x0FFF
@@ -146,7 +148,7 @@ class Station:
     def _meet_ourselves(self, now: float) -> list[bytes]:
         if now - self._conflict_at >= CONFLICT_INTERVAL:
             self._conflict_at = now
-            self._events.append(Conflict(address=None, mac=self.mac))
+            self._note(Conflict(address=None, mac=self.mac))
         return []
 
     def _receive_frame(self, header: Header, frame: Buffer, is_for_us: bool, now: float) -> list[bytes]:
@@ -331,9 +333,13 @@ class Station:
         for event in self.resolution.take_events():
             if isinstance(event, ResolutionFailed):
                 self._pinger.failed(event.address, "nobody answers for this address")
-            self._events.append(event)
+            self._note(event)
         self._events.extend(self._pinger.take_events())
 
     def _see(self, event: SightingEvent) -> None:
         if self.is_observing:
+            self._note(event)
+
+    def _note(self, event: ResolutionEvent | SightingEvent) -> None:
+        if len(self._events) < MAX_SIGHTINGS:
             self._events.append(event)

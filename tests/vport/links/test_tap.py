@@ -25,7 +25,7 @@ from vport.errors import LinkError
 from vport.links.tap import TapLink, open_tap, superframe_limits
 from vport.locator import TapLocator, parse
 from vport.netdev import namespace
-from vport.offload import GsoType
+from vport.offload import GsoType, TapOffload, plain
 from vport.train import Train, lone
 
 if TYPE_CHECKING:

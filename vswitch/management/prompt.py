@@ -1,0 +1,216 @@
+"""The console on a terminal: prompt_toolkit's line editor beside Trio.
+
+prompt_toolkit's editor runs an asyncio loop of its own. It gets a thread to do so, one call for each line;
+everything else stays with Trio. The two meet in three places: ``Prompt.read`` waits for the thread,
+completion asks Trio for what the switch lists, and ``Prompt.leave`` ends a line that is being typed, by
+a call on the editor's loop. What is printed meanwhile goes above the line through ``patch_stdout``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trio
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory, InMemoryHistory
+from prompt_toolkit.patch_stdout import patch_stdout
+
+from vport.errors import LinkError
+from vswitch.management.client import Answer, Farewell
+from vswitch.management.completion import (
+    CommandName,
+    FileName,
+    Fixed,
+    Listed,
+    at_cursor,
+    command_candidates,
+    parse_help,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from prompt_toolkit.completion import CompleteEvent
+    from prompt_toolkit.history import History
+
+    from vswitch.management.completion import HelpEntry, Source
+    from vswitch.management.connection import SwitchConnection
+
+_COMPLETION_TIME: Final = 1.0  # seconds that the switch has to list candidates; the editor waits for it
+
+
+def history_path() -> Path:
+    """Give the file in which lines are kept between runs."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    base = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
+    return base / "vswitch" / "history"
+
+
+def open_history(path: Path) -> History:
+    """Open the file of lines typed before; without a place to write, they are kept for this run only."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.open("ab").close()
+    except OSError:
+        return InMemoryHistory()
+    return FileHistory(path)
+
+
+class SwitchCompleter(Completer):
+    """Completes menus, commands and arguments.
+
+    Args:
+        entries: what the switch's ``help`` says.
+        lookup: gives the lines that a command of the switch prints; called in the editor's thread.
+    """
+
+    def __init__(self, entries: Sequence[HelpEntry], lookup: Callable[[str], Iterable[str]]) -> None:
+        self._entries = entries
+        self._lookup = lookup
+        self._files = PathCompleter(expanduser=True)
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
+        """Give what may complete the word at the cursor."""
+        word, source = at_cursor(self._entries, document.text_before_cursor)
+        if isinstance(source, FileName):
+            yield from self._files.get_completions(Document(word, len(word)), complete_event)
+            return
+        for candidate, text in self._candidates(source, word):
+            if candidate.startswith(word):
+                yield Completion(candidate, -len(word), display_meta=text)
+
+    def _candidates(self, source: Source | None, word: str) -> list[tuple[str, str]]:
+        match source:
+            case CommandName():
+                return command_candidates(self._entries, word)
+            case Fixed(words):
+                return [(candidate, "") for candidate in words]
+            case Listed():
+                return [(candidate, "") for candidate in source.read(self._lookup(source.command))]
+            case _:
+                return []
+
+
+class Prompt:
+    """Reads lines at a terminal, with history and completion."""
+
+    def __init__(self, message: str, completer: Completer, history: History) -> None:
+        self._message = message
+        self._leaving = False
+        self._session: PromptSession[str] = PromptSession(
+            history=history, completer=completer, complete_while_typing=False, enable_history_search=True
+        )
+
+    async def read(self) -> str | None:
+        """Read a line; empty when it was given up with Ctrl-C, None at Ctrl-D and after ``leave``.
+
+        Cancellation leaves the thread behind, with the terminal as the editor set it: call ``leave``.
+        """
+        return await trio.to_thread.run_sync(self._read_in_thread, abandon_on_cancel=True)
+
+    def _read_in_thread(self) -> str | None:
+        try:
+            return self._session.prompt(self._message, pre_run=self._end_if_leaving)
+        except KeyboardInterrupt:
+            return ""
+        except EOFError:
+            return None
+
+    def leave(self) -> None:
+        """End the line that is being typed, and every later one at once. Called in Trio's thread."""
+        self._leaving = True
+        loop = self._session.app.loop
+        if loop is not None:
+            with suppress(RuntimeError):  # the line has just been entered and the loop closed
+                loop.call_soon_threadsafe(self._end_if_leaving)
+
+    def _end_if_leaving(self) -> None:
+        app = self._session.app
+        if self._leaving and app.future is not None and not app.future.done():
+            app.exit(exception=EOFError)
+
+
+class Console:
+    """The dialogue with one switch at a terminal."""
+
+    def __init__(self, connection: SwitchConnection, write: Callable[[str], None]) -> None:
+        self._connection = connection
+        self._write = write
+        self._prompt: Prompt | None = None
+
+    async def run(self) -> int:
+        """Carry out what is typed until the operator or the switch leaves; give the exit status.
+
+        Raises:
+            LinkError: the switch went away.
+        """
+        greeting = await self._connection.greeting()
+        answer = await self._connection.ask("help")
+        entries = parse_help(answer.lines if isinstance(answer, Answer) else ())
+        completer = SwitchCompleter(entries, self._lookup)
+        self._prompt = Prompt(f"vswitch[{self._connection.path}]: ", completer, open_history(history_path()))
+        with patch_stdout():
+            for line in greeting.lines:
+                self._write(line)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._leave_on_signal)
+                await self._converse(self._prompt)
+                nursery.cancel_scope.cancel()
+            sys.stdout.flush()
+        self._connection.check()
+        return 0
+
+    def leave(self) -> None:
+        """End the dialogue: the switch has closed the session."""
+        if self._prompt is not None:
+            self._prompt.leave()
+
+    async def _converse(self, prompt: Prompt) -> None:
+        while not self._connection.is_ended:
+            text = await prompt.read()
+            if text is None:
+                return
+            for line in filter(None, map(str.strip, text.splitlines())):
+                try:
+                    answer = await self._connection.ask(line)
+                except LinkError:
+                    return
+                if isinstance(answer, Farewell):
+                    return
+                self._show(answer)
+
+    def _show(self, answer: Answer) -> None:
+        for line in answer.lines:
+            self._write(line)
+        if answer.is_failure or (answer.errno is not None and not answer.lines):
+            self._write(answer.status)
+
+    def _lookup(self, command: str) -> Iterable[str]:
+        """Ask the switch what there is, from the editor's thread."""
+        try:
+            return trio.from_thread.run(self._list, command)
+        except (trio.Cancelled, trio.RunFinishedError):
+            return ()
+
+    async def _list(self, command: str) -> Iterable[str]:
+        with trio.move_on_after(_COMPLETION_TIME):
+            try:
+                answer = await self._connection.ask(command)
+            except LinkError:
+                return ()
+            if isinstance(answer, Answer):
+                return answer.lines
+        return ()
+
+    async def _leave_on_signal(self) -> None:
+        """Give the terminal back when the session is told to end."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+            async for _ in signals:
+                self.leave()
