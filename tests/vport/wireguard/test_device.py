@@ -419,6 +419,8 @@ def test_removed_peer_is_cut_off_at_once_and_not_answered() -> None:
     assert bob.device.next_deadline() is None
     assert len(bob.device) == len(bob.device._indexes) == 0
     assert list(bob.device) == []
+    assert bob.device.send(to_alice, [Train(frame(3), 60)], network.now) == []
+    assert bob.device.connect(to_alice, network.now) == []
     with pytest.raises(LocalProtocolError):
         bob.device.remove_peer(to_alice)
     assert bob.knows(alice) is not to_alice
@@ -537,6 +539,30 @@ def test_train_ending_in_a_message_of_another_kind_is_taken_whole() -> None:
     assert events == []
     assert bob.device.discards == {DiscardReason.REPLAYED: 3, DiscardReason.MALFORMED_MESSAGE: 1}
     assert to_alice.received_bytes == 148 + 32 + 3 * 1440 + 32
+
+
+def test_train_ending_in_another_record_or_keypair_loses_neither() -> None:
+    network, alice, bob, to_bob, to_alice = session()
+
+    def sealed(*events: Any) -> bytes:
+        return b"".join(bytes(event.data) for event in events if isinstance(event, Transmit))
+
+    bulk = [Train(bytes(1400 * 3), 1400)]
+    first = sealed(*alice.device.send(to_bob, bulk, network.now))
+    control = sealed(*alice.device.send_control(to_bob, b"hello", network.now))
+    second = sealed(*alice.device.send(to_bob, bulk, network.now))
+    network.now += 6.0
+    to_bob.initiate(network.now, out := [])
+    alice.perform(out)
+    network.run(0.1)
+    renewed = sealed(*alice.device.send(to_bob, [Train(frame(9), 60)], network.now))
+
+    bob.perform(bob.device.receive(first + control, alice.endpoint, network.now, 1440))
+    bob.perform(bob.device.receive(second + renewed, alice.endpoint, network.now, 1440))
+
+    assert bob.frames == [bytes(1400)] * 6 + [frame(9)]
+    assert bob.controls == [b"hello"]
+    assert to_alice.discards == bob.device.discards == {}
 
 
 def test_control_records_arrive_as_events() -> None:

@@ -124,7 +124,9 @@ def test_initiation_is_repeated_20_times_with_fresh_keys_and_then_given_up() -> 
     gaps = [after.at - before.at for before, after in zip(network.wire, network.wire[1:], strict=False)]
     assert all(5.0 <= gap < 5.333 for gap in gaps)
     assert max(gaps) - min(gaps) > 0.1
-    assert alice.told() == [HandshakeAbandoned(peer)]
+    ((abandoned_at, event),) = alice.events
+    assert alice.told() == [event] == [HandshakeAbandoned(peer)]
+    assert alice.device.next_deadline() == abandoned_at + 540.0
     assert peer.discards == {DiscardReason.UNANSWERED: 1}
 
     network.run(1000.0)
@@ -209,6 +211,25 @@ def test_initiator_that_only_receives_renews_after_165_seconds_once() -> None:
     assert to_bob.timers.retransmit != float("inf")
 
 
+def test_renewal_on_receipt_is_asked_for_once_and_left_to_the_retransmit_timer() -> None:
+    network = Network()
+    alice, bob, to_bob, to_alice = established(network)
+    network.run(165.5)
+    network.drop = lambda datagram: datagram.kind == 1
+    bob.send(to_alice, frame(1))
+    network.run(0.1)
+    expected = to_bob.timers.retransmit
+
+    for _ in range(600):
+        bob.send(to_alice, frame(2))
+        network.run(0.01)
+
+    assert len(alice.frames) > 600
+    first, second = [datagram.at for datagram in network.wire if datagram.kind == 1]
+    assert second == expected
+    assert second - first > 5.02  # or the traffic would have been in time to set it off earlier
+
+
 def test_either_side_renews_after_2_to_the_60_messages() -> None:
     network = Network()
     _, bob, _, to_alice = established(network)
@@ -283,6 +304,21 @@ def test_data_without_answer_brings_a_passive_keepalive_after_10_seconds() -> No
         (32, "10.0.0.2"),
     ]
     assert network.wire[1].at == pytest.approx(sent_at + 0.01 + 10.0)
+
+
+def test_more_data_brings_a_second_passive_keepalive() -> None:
+    network = Network(delay=0.0)
+    alice, _, to_bob, _ = established(network)
+    start = network.now
+    alice.send(to_bob, frame(1))
+    network.run(1.0)
+    alice.send(to_bob, frame(2))
+
+    network.run(60.0)
+
+    keepalives = [datagram for datagram in network.wire if len(datagram.data) == 32]
+    assert [datagram.source.host for datagram in keepalives] == ["10.0.0.2"] * 2
+    assert [datagram.at for datagram in keepalives] == pytest.approx([start + 10.0, start + 20.0])
 
 
 def test_data_that_nothing_answers_brings_a_handshake_after_15_seconds() -> None:
