@@ -46,7 +46,7 @@ class MacChecker:
 
     def has_mac2(self, datagram: bytes, source: bytes, now: float) -> bool:
         """Whether the sender has had a cookie of ours at ``source``, of the secret in force."""
-        if now - self._renewed_at > COOKIE_LIFETIME:
+        if datagram[-MAC_SIZE:] == _NO_MAC or now - self._renewed_at > COOKIE_LIFETIME:
             return False
         expected = mac(self._cookie(source), datagram[:-MAC_SIZE])
         return compare_digest(expected, datagram[-MAC_SIZE:])

@@ -93,9 +93,8 @@ def hchacha20(key: bytes, nonce: bytes) -> bytes:
     block = Cipher(ChaCha20(key, nonce), None).encryptor().update(bytes(_BLOCK))
     words = _WORDS.unpack(block)
     start = (*_SIGMA, *struct.unpack("<4I", nonce))
-    return struct.pack(
-        "<8I", *((word - add) & 0xFFFFFFFF for word, add in zip(words[:4] + words[12:], start, strict=True))
-    )
+    kept = words[:4] + words[12:]
+    return struct.pack("<8I", *[word - add & 0xFFFFFFFF for word, add in zip(kept, start, strict=True)])
 
 
 def xseal(key: bytes, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
