@@ -217,9 +217,7 @@ class IpStation:
     def _receive_ip(
         self, payload: memoryview, mac: MacAddress, source_mac: MacAddress, now: float
     ) -> Crossing:
-        packet = bytes(payload[: packets.size(payload)]) if len(payload) else b""
-        if not packet:
-            raise FrameError("an empty packet")
+        packet = bytes(payload[: packets.size(payload)])
         destination = packets.destination(packet)
         if is_multicast(mac):
             if not (self._settings.hears_groups and self._groups.ask(now)[0]):

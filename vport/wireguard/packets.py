@@ -25,6 +25,8 @@ def size(packet: Buffer) -> int:
         FrameError: it is no IP packet, or not all of one.
     """
     total = minimum = 0
+    if not packet:
+        raise FrameError("an empty packet")
     if packet[0] >> 4 == 4 and len(packet) >= _IPV4_HEADER:
         minimum = (packet[0] & 15) * 4
         total = packet[2] << 8 | packet[3]

@@ -12,7 +12,8 @@ from vport.wireguard import packets
 V6 = bytes.fromhex("6000000000043a40") + bytes.fromhex("fd50" + "00" * 13 + "77") + bytes(16) + b"data"
 
 
-@given(st.binary(min_size=1, max_size=60))
+@given(st.binary(max_size=60))
+@example(b"")
 @example(b"\x45\x00\x00\x14" + bytes(16))
 @example(b"\x44\x00\x00\x14" + bytes(16))
 @example(b"\x4f\x00\x00\x14" + bytes(16))
