@@ -21,14 +21,16 @@ from vport.errors import CommandError, LinkError
 from vport.ethernet import format_mac, random_mac
 from vport.links import open_link, open_listener
 from vport.rate_limit import RateLimit
+from vport.shell.command import Session
+from vport.shell.script import failures, run_script
+from vport.shell.server import ManagementServer
+from vport.shell.unix_socket import ManagementSocket
 from vswitch.events import EndpointAdded, EndpointRemoved, StationMoved
 from vswitch.fabric import Fabric
-from vswitch.management.command import Session
 from vswitch.management.control import SocketInfo
+from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
-from vswitch.management.script import failures, run_script
-from vswitch.management.server import ManagementServer
-from vswitch.management.unix_socket import ManagementSocket
+from vswitch.management.messages import describe
 from vswitch.state import capture, make_bridge
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class SwitchService:
         self.mac: MacAddress = settings.mac or random_mac(random.SystemRandom())
         self.started_at = 0.0
         self.management: SocketInfo | None = None
-        self.server = ManagementServer(self, switch_catalog())
+        self.server = ManagementServer(self, switch_catalog(), BANNER)
         self._management_socket = management_socket
         self._listening: list[Locator] = []
         self._attached: dict[Endpoint, Locator] = {}
@@ -195,7 +197,7 @@ class SwitchService:
     def _publish(self, events: list[Event]) -> None:
         for event in events:
             self._log(event)
-        self.server.publish(events)
+        self.server.publish(message for event in events for message in describe(event))
 
     def _log(self, event: Event) -> None:
         match event:

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from vswitch.management.protocol import PROMPT
+from vport.shell.protocol import PROMPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vswitch.management.server import ManagementServer
+    from vport.shell.server import ManagementServer
 
 logger = logging.getLogger(__name__)
 

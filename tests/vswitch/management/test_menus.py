@@ -10,15 +10,15 @@ import pytest
 import trio
 
 from tests.vswitch.management.small_switch import SmallSwitch
+from vport.shell.command import Session, execute
 from vport.train import Train
-from vswitch.management.command import Session, execute
 from vswitch.management.control import SocketInfo
 from vswitch.management.hash import bucket_of
 from vswitch.management.menus import switch_catalog
 from vswitch.management.messages import CATEGORIES
 
 if TYPE_CHECKING:
-    from vswitch.management.command import Command
+    from vport.shell.command import Command
 
 CATALOG = switch_catalog()
 

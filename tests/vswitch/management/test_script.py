@@ -10,11 +10,11 @@ import pytest
 
 from tests.vswitch.management.small_switch import SmallSwitch
 from vport.ethernet import Vid
+from vport.shell import script
+from vport.shell.command import Reply, Session, execute
+from vport.shell.protocol import PROMPT, encode_reply
 from vswitch.config_file import read_config
-from vswitch.management import script
-from vswitch.management.command import Reply, Session, execute
 from vswitch.management.menus import switch_catalog
-from vswitch.management.protocol import PROMPT, encode_reply
 
 if TYPE_CHECKING:
     from pathlib import Path
