@@ -7,7 +7,7 @@ import shlex
 import socket
 import subprocess
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +15,9 @@ from tests.system.daemons import ask, free_udp_port, somewhere
 from tests.system.processes import VSWITCH, Process
 from tests.system.screen import Screen
 from tests.system.waiting import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_commands_can_be_typed_where_the_switch_was_started(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -255,3 +257,11 @@ def test_any_document_has_a_line_for_any_path(text: str) -> None:
     with contextlib.suppress(tomllib.TOMLDecodeError):
         for key in tomllib.loads(text):
             assert 1 <= find_line(text, (key,)) <= text.count("\n") + 1
+
+
+def test_examples_are_right() -> None:
+    root = Path(__file__).parents[2]
+    (shown,) = re.findall(r"```toml\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+    assert read_config(shown, "README.md").ports[0].tagged == (20,)
+    example = root / "examples" / "systemd" / "vswitch.toml"
+    assert read_config(example.read_text(), str(example)).ports[1].pvid == 10
