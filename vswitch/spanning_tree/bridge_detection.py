@@ -32,9 +32,8 @@ def begin_detection(port: Port) -> None:
 
 
 def _is_silent(port: Port) -> bool:
-    return (
-        port.settings.auto_edge and port.send_rstp and port.proposing and port.is_over(port.edge_delay_while)
-    )
+    is_asking = port.port_enabled and port.send_rstp and port.proposing
+    return port.settings.auto_edge and is_asking and port.is_over(port.edge_delay_while)
 
 
 BRIDGE_DETECTION = Machine(

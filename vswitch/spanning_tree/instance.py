@@ -132,7 +132,7 @@ class SpanningTree:
         self._tree.now = now
         fresh = make_port(self._tree, port, self.port_settings(port), is_tagged=is_tagged)
         events = self.port_down(port, now)
-        self._tree.ports[port] = fresh
+        self._tree.ports = dict(sorted([*self._tree.ports.items(), (port, fresh)]))
         self._begin(fresh)
         self._enable(fresh)
         return events + self._settle()
@@ -383,7 +383,7 @@ def _timer_deadline(port: Port) -> float:
     if port.info_is is InfoIs.RECEIVED:
         timers.append(port.rcvd_info_while)
     if not port.forward:
-        timers.append(port.fd_while)
+        timers.extend((port.fd_while, port.propose_again_at))
     if port.states[PORT_PROTOCOL_MIGRATION.name] != MigrationState.SENSING:
         timers.append(port.mdelay_while)
     if port.proposing and port.settings.auto_edge and not port.oper_edge:

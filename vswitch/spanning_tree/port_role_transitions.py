@@ -130,6 +130,7 @@ def _enter_designated_port(port: Port) -> None:
 
 def _enter_designated_propose(port: Port) -> None:
     port.proposing = True
+    port.propose_again_at = HELD
     port.edge_delay_while = port.tree.now + port.edge_delay
     port.new_info = True
 
@@ -222,6 +223,12 @@ def _is_designated_synced(port: Port) -> bool:
     return port.agreed or port.oper_edge or (not port.learning and not port.forwarding)
 
 
+def _must_propose(port: Port) -> bool:
+    if port.forward or port.agreed or port.oper_edge:
+        return False
+    return not port.proposing or port.is_over(port.propose_again_at)
+
+
 def _must_discard(port: Port) -> bool:
     if port.oper_edge or not (port.learn or port.forward):
         return False
@@ -312,10 +319,7 @@ PORT_ROLE_TRANSITIONS = Machine(
             (lambda p: p.rr_while != HELD, _S.ROOT_PORT),
         ),
         _S.DESIGNATED_PORT: (
-            (
-                lambda p: not p.forward and not p.agreed and not p.proposing and not p.oper_edge,
-                _S.DESIGNATED_PROPOSE,
-            ),
+            (_must_propose, _S.DESIGNATED_PROPOSE),
             (_is_designated_synced, _S.DESIGNATED_SYNCED),
             (lambda p: p.re_root and p.is_over(p.rr_while), _S.DESIGNATED_RETIRED),
             (_must_discard, _S.DESIGNATED_DISCARD),

@@ -66,6 +66,7 @@ def _enter_idle(port: Port) -> None:
 
 def _transmit(port: Port, bpdu: Bpdu) -> None:
     port.new_info = False
+    port.has_told_priority = True
     port.count_transmission()
     if not port.settings.bpdu_filter:
         port.outbox.append(bpdu)

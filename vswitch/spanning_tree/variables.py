@@ -153,6 +153,11 @@ class Port:
     is_dirty: bool = True
     dialect: Dialect = Dialect.IEEE
     is_reflected: bool = False  # the last message was our own
+    has_told_priority: bool = False  # the neighbour was sent what we claim now
+    unanswered: dict[BridgeId, float] = field(
+        default_factory=dict
+    )  # root proposed in vain, and until when it counts
+    propose_again_at: float = HELD
     has_told_change: bool = False  # VDE is told of a topology change once
     propagation_flush: bool = False  # a flush that may be put off, see topology_change
     flush_after: float = STOPPED

@@ -7,6 +7,7 @@ import pytest
 from tests.vswitch.spanning_tree.machines import (
     NOW,
     TIMES,
+    bridge,
     change,
     enter,
     make_lone_port,
@@ -129,6 +130,25 @@ def test_update_keeps_an_agreement_only_to_information_no_worse(
     assert (port.info_is, port.new_info) == (InfoIs.MINE, True)
 
 
+@pytest.mark.parametrize(
+    ("changes", "fd_while"),
+    [
+        ({}, NOW + 2.0),
+        ({"fd_while": NOW + 20}, NOW + 20),
+        ({"forward": True}, SOON),
+        ({"send_rstp": False}, SOON),
+    ],
+)
+def test_a_new_claim_restarts_the_delay_towards_a_rapid_neighbour(
+    changes: dict[str, Any], fd_while: float
+) -> None:
+    port = change(port_holding(InfoIs.MINE, fd_while=SOON), **changes)
+
+    enter(PORT_INFORMATION, "UPDATE", port)
+
+    assert port.fd_while == fd_while
+
+
 def test_superior_information_is_taken_over() -> None:
     message = rst(BETTER, proposal=True, topology_change=True, times=TIMES._replace(hello_time=1.0))
     port = port_holding(message=message, agreed=True, proposing=True, agree=True, rcvd_msg=True)
@@ -195,12 +215,15 @@ AGREEING = {"role": PortRole.ROOT, "agreement": True}
         (rst(WORSE, PortRole.ROOT), {}, False),
         (rst(WORSE, **AGREEING), {"settings": PortSettings(point_to_point=False)}, False),
         (rst(vector(2, 0, 2), **AGREEING), {}, False),
+        (rst(HELD._replace(designated_bridge_id=bridge(3)), **AGREEING), {}, False),
+        (rst(WORSE, **AGREEING), {"has_told_priority": False}, False),
     ],
 )
 def test_agreement_counts_on_a_point_to_point_link_and_about_the_same_root(
     message: Any, changes: dict[str, Any], is_agreed: bool
 ) -> None:
-    port = port_holding(InfoIs.MINE, message=message, proposing=True, agreed=not is_agreed, **changes)
+    told = {"has_told_priority": True, **changes}
+    port = port_holding(InfoIs.MINE, message=message, proposing=True, agreed=not is_agreed, **told)
 
     enter(PORT_INFORMATION, "NOT_DESIGNATED", port)
 

@@ -154,6 +154,7 @@ SILENT = {"proposing": True, "send_rstp": True, "edge_delay_while": NOW}
         ("NOT_EDGE", {**SILENT, "edge_delay_while": SOON}, None),
         ("NOT_EDGE", {**SILENT, "proposing": False}, None),
         ("NOT_EDGE", {**SILENT, "send_rstp": False}, None),
+        ("NOT_EDGE", {**SILENT, "port_enabled": False}, None),
         ("NOT_EDGE", {**SILENT, "settings": PortSettings(auto_edge=False)}, None),
         ("NOT_EDGE", {"settings": PortSettings(admin_edge=True)}, None),
         ("NOT_EDGE", {"settings": PortSettings(admin_edge=True), "port_enabled": False}, "EDGE"),
