@@ -129,7 +129,7 @@ class SpanningTree:
         Raises:
             SettingsError: the port number has no place in a port id.
         """
-        self._tree.now = now
+        self._start(now)
         fresh = make_port(self._tree, port, self.port_settings(port), is_tagged=is_tagged)
         events = self.port_down(port, now)
         self._tree.ports = dict(sorted([*self._tree.ports.items(), (port, fresh)]))
@@ -142,7 +142,7 @@ class SpanningTree:
         found = self._tree.ports.get(port)
         if found is None:
             return []
-        self._tree.now = now
+        self._start(now)
         found.port_enabled = False
         found.is_dirty = True
         events = self._settle()
@@ -160,7 +160,7 @@ class SpanningTree:
         if not self._admit(found, bpdu, now):
             found.counters.discarded += 1
             return []
-        self._tree.now = now
+        self._start(now)
         if found.settings.bpdu_guard:
             return self._trip(found)
         found.message = bpdu
@@ -171,11 +171,9 @@ class SpanningTree:
         """Do what is due; harmless when nothing is."""
         if self._deadline is None or now < self._deadline:
             return []
-        self._tree.now = now
+        self._start(now)
         recovered: list[Event] = []
         for port in self._tree.ports.values():
-            if port.timer_at <= now:
-                self._tree.touch_all()
             if port.shut_until is not None and port.shut_until <= now:
                 self._enable(port)
                 recovered.append(GuardRecovered(port=port.number))
@@ -184,7 +182,7 @@ class SpanningTree:
     def configure(self, settings: BridgeSettings, now: float) -> list[Event]:
         """Change the bridge's settings; the tree is computed anew (802.1D-2004 17.13)."""
         tree = self._tree
-        tree.now = now
+        self._start(now)
         is_restarted = settings.protocol_version != tree.settings.protocol_version
         tree.settings = settings
         bridge_id = Tree(tree.mac, tree.vid, settings, now).bridge_id
@@ -198,7 +196,7 @@ class SpanningTree:
     def configure_port(self, port: int, settings: PortSettings, now: float) -> list[Event]:
         """Change a port's settings, whether it is up or not; they are kept when its link goes and comes."""
         tree = self._tree
-        tree.now = now
+        self._start(now)
         self._port_settings[port] = settings
         found = tree.ports.get(port)
         if found is None:
@@ -222,19 +220,25 @@ class SpanningTree:
         if cost < 0:
             raise SettingsError(f"bonus {cost} is negative: it is a cost taken off the port's own")
         tree = self._tree
-        tree.now = now
+        self._start(now)
         tree.bonus_port, tree.bonus_cost = port, (0 if port is None else cost)
         self._reselect()
         return self._settle()
 
     def check_migration(self, port: int, now: float) -> list[Event]:
         """Try rapid spanning tree again where classic STP was heard (mcheck, 802.1D-2004 17.13.5)."""
-        self._tree.now = now
+        self._start(now)
         found = self._tree.ports.get(port)
         if found is None:
             return []
         found.mcheck = found.is_dirty = True
         return self._settle()
+
+    def _start(self, now: float) -> None:
+        """Begin an input: timers that are due take part, even if the caller is late with `handle_timer`."""
+        self._tree.now = now
+        if any(port.timer_at <= now for port in self._tree.ports.values()):
+            self._tree.touch_all()
 
     # --- ports that start and stop ---
 
@@ -286,6 +290,7 @@ class SpanningTree:
             for port in tree.ports.values():
                 if port.is_dirty:
                     port.is_dirty = False
+                    port.is_stale = True
                     _run_port(port)
             if tree.reselect:
                 select_roles(tree)
@@ -337,6 +342,7 @@ class SpanningTree:
         is_due = port.fdb_flush or (port.propagation_flush and port.flush_after <= now)
         if is_due:
             port.fdb_flush = port.propagation_flush = False
+            port.is_stale = True
             port.flush_after = now + FLUSH_INTERVAL
         return is_due
 
@@ -345,21 +351,33 @@ class SpanningTree:
         now = tree.now
         for port in tree.ports.values():
             if port.new_info or port.hello_when <= now:
+                port.is_stale = True
                 PORT_TRANSMIT.run(port)
-            for bpdu in port.outbox:
-                port.counters.transmitted += 1
-                frame = encode_frame(bpdu, tree.mac, tree.vid if port.is_tagged else None)
-                yield TransmitBpdu(port=port.number, frame=frame)
-            port.outbox.clear()
+                for bpdu in port.outbox:
+                    port.counters.transmitted += 1
+                    yield _transmission(port, bpdu)
+                port.outbox.clear()
 
     # --- when to come back ---
 
     def _compute_deadline(self) -> None:
-        earliest = inf
-        for port in self._tree.ports.values():
-            port.timer_at = _timer_deadline(port)
-            earliest = min(earliest, port.timer_at, _transmit_deadline(port))
+        ports = self._tree.ports.values()
+        for port in ports:
+            if port.is_stale:
+                port.is_stale = False
+                port.timer_at = _timer_deadline(port)
+                port.transmit_at = _transmit_deadline(port)
+        earliest = min([min(port.timer_at, port.transmit_at) for port in ports], default=inf)
         self._deadline = None if earliest == inf else earliest
+
+
+def _transmission(port: Port, bpdu: Bpdu) -> TransmitBpdu:
+    """Give the event that sends a BPDU; the same one for the same BPDU."""
+    if port.sent_event is None or port.sent_event[0] is not bpdu:
+        tree = port.tree
+        frame = encode_frame(bpdu, tree.mac, tree.vid if port.is_tagged else None)
+        port.sent_event = (bpdu, TransmitBpdu(port=port.number, frame=frame))
+    return port.sent_event[1]
 
 
 def _run_port(port: Port) -> None:

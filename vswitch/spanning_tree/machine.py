@@ -63,14 +63,15 @@ class Machine:
             RuntimeError: it does not come to rest, which is a bug in the table.
         """
         for step in range(STEP_LIMIT):
-            target = self._target(port)
+            target = self.next_state(port)
             if target is None:
                 return step > 0
             self.go(port, target)
         raise RuntimeError(f"{self.name} machine of port {port.number} does not come to rest")
 
-    def _target(self, port: Port) -> str | None:
-        if not self.guard(port):
+    def next_state(self, port: Port) -> str | None:
+        """Give the state that the table leads to from here; ``None`` to stay."""
+        if self.guard is not always and not self.guard(port):
             return None
         for condition, target in self.anywhere:
             if condition(port):

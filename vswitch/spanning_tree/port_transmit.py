@@ -86,20 +86,38 @@ def make_config(port: Port) -> ConfigBpdu:
 
 
 def make_rst(port: Port) -> RstBpdu:
-    """txRstp (17.21.20), in the neighbour's dialect."""
+    """txRstp (17.21.20), in the neighbour's dialect.
+
+    Hellos repeat themselves, so the value is kept: building and encoding it is most of an idle port's cost.
+    """
     topology_change = not port.is_over(port.tc_while)
     if port.is_beside_vde:
         return vde.make_bpdu(port, topology_change and not port.has_told_change)
-    return RstBpdu(
-        vector=port.designated_priority,
-        times=port.designated_times,
-        role=port.role,
-        topology_change=topology_change,
-        proposal=port.proposing,
-        learning=port.learning,
-        forwarding=port.forwarding,
-        agreement=port.agree,
+    made_from = (
+        port.designated_priority,
+        port.designated_times,
+        port.role,
+        topology_change,
+        port.proposing,
+        port.learning,
+        port.forwarding,
+        port.agree,
     )
+    if port.sent is not None and port.sent[0] == made_from:
+        return port.sent[1]
+    vector, times, role, _, proposal, learning, forwarding, agreement = made_from
+    bpdu = RstBpdu(
+        vector=vector,
+        times=times,
+        role=role,
+        topology_change=topology_change,
+        proposal=proposal,
+        learning=learning,
+        forwarding=forwarding,
+        agreement=agreement,
+    )
+    port.sent = (made_from, bpdu)
+    return bpdu
 
 
 # --- the table ---

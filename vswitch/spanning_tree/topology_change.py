@@ -102,6 +102,11 @@ def set_tc_prop_tree(port: Port) -> None:
 # --- the table ---
 
 
+def _is_new_in_topology(port: Port) -> bool:
+    # A port going down is no edge any more before it has lost its role; that must not count as news.
+    return port.port_enabled and port.is_root_or_designated and port.forward and not port.oper_edge
+
+
 def _has_notice(port: Port) -> bool:
     return port.rcvd_tc or port.rcvd_tcn or port.rcvd_tc_ack or port.tc_prop
 
@@ -134,7 +139,7 @@ TOPOLOGY_CHANGE = Machine(
     exits={
         _T.INACTIVE: ((lambda p: p.learn, _T.LEARNING),),
         _T.LEARNING: (
-            (lambda p: p.is_root_or_designated and p.forward and not p.oper_edge, _T.DETECTED),
+            (_is_new_in_topology, _T.DETECTED),
             (_has_notice, _T.LEARNING),
             (_has_left_topology, _T.INACTIVE),
         ),

@@ -17,7 +17,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from vswitch.spanning_tree.bpdu import Bpdu, Dialect, PortRole, RstBpdu
-from vswitch.spanning_tree.events import PortState
+from vswitch.spanning_tree.events import PortState, TransmitBpdu
 from vswitch.spanning_tree.priority import (
     BridgeId,
     PortId,
@@ -169,8 +169,11 @@ class Port:
     topology_change_noticed: bool = False
     topology_change_received: bool = False
     outbox: list[Bpdu] = field(default_factory=list)
-    transmit_at: float = inf
+    sent: tuple[object, RstBpdu] | None = None  # what the last RST BPDU was made from, and itself
+    sent_event: tuple[Bpdu, TransmitBpdu] | None = None  # the last BPDU and its frame
+    is_stale: bool = True  # the two deadlines must be computed again
     timer_at: float = inf
+    transmit_at: float = inf
     counters: Counters = field(default_factory=Counters)
 
     # --- conditions and parameters (802.1D-2004 17.20) ---

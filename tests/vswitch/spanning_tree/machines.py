@@ -60,7 +60,7 @@ def change(port: Port, **variables: Any) -> Port:
 def target(machine: Machine, state: str, port: Port) -> str | None:
     """Give the state that the table leads to from ``state``, one exit on."""
     port.states[machine.name] = state
-    return machine._target(port)
+    return machine.next_state(port)
 
 
 def enter(machine: Machine, state: str, port: Port) -> str:

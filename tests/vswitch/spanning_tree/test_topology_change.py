@@ -30,6 +30,7 @@ SOON = NOW + 1
         ("INACTIVE", {"learn": True}, "LEARNING"),
         ("LEARNING", OPEN, "DETECTED"),
         ("LEARNING", {**OPEN, "oper_edge": True}, None),
+        ("LEARNING", {**OPEN, "port_enabled": False}, None),
         ("LEARNING", {"learn": True}, None),
         ("LEARNING", {**OPEN, "oper_edge": True, "rcvd_tc": True}, "LEARNING"),
         ("LEARNING", {**BLOCKED, "tc_prop": True}, "LEARNING"),
