@@ -7,13 +7,11 @@ never leaves before the ports that it speaks for are shut.
 
 from __future__ import annotations
 
-from itertools import chain
-from math import inf
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import SettingsError
-from vswitch.spanning_tree.bpdu import Bpdu, ConfigBpdu, encode_frame
-from vswitch.spanning_tree.bridge_detection import BRIDGE_DETECTION, begin_detection
+from vswitch.spanning_tree.bpdu import Bpdu, ConfigBpdu
+from vswitch.spanning_tree.bridge_detection import begin_detection
 from vswitch.spanning_tree.events import (
     BlockReason,
     Event,
@@ -25,18 +23,11 @@ from vswitch.spanning_tree.events import (
     PortStateChanged,
     RootChanged,
     TopologyChanged,
-    TransmitBpdu,
 )
-from vswitch.spanning_tree.port_information import PORT_INFORMATION
-from vswitch.spanning_tree.port_protocol_migration import PORT_PROTOCOL_MIGRATION, MigrationState
-from vswitch.spanning_tree.port_receive import PORT_RECEIVE
-from vswitch.spanning_tree.port_role_selection import select_roles
-from vswitch.spanning_tree.port_role_transitions import PORT_ROLE_TRANSITIONS
-from vswitch.spanning_tree.port_state_transition import PORT_STATE_TRANSITION
 from vswitch.spanning_tree.port_transmit import PORT_TRANSMIT
+from vswitch.spanning_tree.runner import PORT_MACHINES, run_machines, transmit, update_deadlines
 from vswitch.spanning_tree.settings import MIGRATE_TIME, BridgeSettings, PortSettings
-from vswitch.spanning_tree.topology_change import TOPOLOGY_CHANGE
-from vswitch.spanning_tree.variables import HELD, InfoIs, Port, Tree, make_port
+from vswitch.spanning_tree.variables import HELD, Port, Tree, make_port
 from vswitch.spanning_tree.view import InstanceView, PortView, block_reason, view_instance, view_port
 
 if TYPE_CHECKING:
@@ -45,19 +36,8 @@ if TYPE_CHECKING:
     from vport.ethernet import MacAddress, Vid
     from vswitch.spanning_tree.priority import BridgeId
 
-PORT_MACHINES: Final = (
-    PORT_RECEIVE,
-    PORT_PROTOCOL_MIGRATION,
-    BRIDGE_DETECTION,
-    PORT_INFORMATION,
-    PORT_ROLE_TRANSITIONS,
-    PORT_STATE_TRANSITION,
-    TOPOLOGY_CHANGE,
-)
-
 # --- our own constants ---
 
-ROUND_LIMIT: Final = 1000  # rounds until all machines rest; real ones take a handful, a bug must not hang
 FLUSH_INTERVAL: Final = 1.0  # seconds between flushes that a neighbour asks for, below its hello time
 RECEIVE_INTERVAL: Final = (
     0.01  # a port's BPDUs per second are bounded: 100, fifty times what one neighbour needs
@@ -148,7 +128,7 @@ class SpanningTree:
         events = self._settle()
         del self._tree.ports[port]
         del self._states[port]
-        self._compute_deadline()
+        self._deadline = update_deadlines(self._tree)
         return events
 
     def receive(self, port: int, bpdu: Bpdu, now: float) -> list[Event]:
@@ -237,7 +217,8 @@ class SpanningTree:
     def _start(self, now: float) -> None:
         """Begin an input: timers that are due take part, even if the caller is late with `handle_timer`."""
         self._tree.now = now
-        if any(port.timer_at <= now for port in self._tree.ports.values()):
+        is_due = self._deadline is not None and self._deadline <= now
+        if is_due and any(port.timer_at <= now for port in self._tree.ports.values()):
             self._tree.touch_all()
 
     # --- ports that start and stop ---
@@ -281,43 +262,26 @@ class SpanningTree:
         for port in self._tree.ports.values():
             port.selected = False
 
-    # --- running the machines ---
+    # --- what has changed ---
 
     def _settle(self) -> list[Event]:
-        """Run all machines until none moves, then transmit, and say what changed."""
-        tree = self._tree
-        for _ in range(ROUND_LIMIT):
-            for port in tree.ports.values():
-                if port.is_dirty:
-                    port.is_dirty = False
-                    port.is_stale = True
-                    _run_port(port)
-            if tree.reselect:
-                select_roles(tree)
-            elif not any(port.is_dirty for port in tree.ports.values()):
-                break
-        else:
-            raise RuntimeError("the spanning tree machines do not come to rest")
-        events = list(chain(self._state_changes(), self._role_changes(), self._tree_changes()))
-        events.extend(self._transmissions())
-        self._compute_deadline()
+        """Run all machines until none moves, then say what changed and transmit."""
+        moved = run_machines(self._tree)
+        events = [*self._state_changes(moved), *_role_changes(moved), *self._root_change()]
+        events += self._topology_changes(moved)
+        events += transmit(self._tree)
+        self._deadline = update_deadlines(self._tree)
         return events
 
-    def _state_changes(self) -> Iterator[Event]:
-        changed = [port for port in self._tree.ports.values() if port.state is not port.reported_state]
+    def _state_changes(self, moved: list[Port]) -> Iterator[Event]:
+        changed = [port for port in moved if port.state is not port.reported_state]
         changed.sort(key=lambda port: port.state)  # those that close go first
         for port in changed:
             port.reported_state = port.state
             self._states[port.number] = port.state
             yield PortStateChanged(port=port.number, state=port.state)
 
-    def _role_changes(self) -> Iterator[Event]:
-        for port in self._tree.ports.values():
-            if port.role is not port.reported_role:
-                port.reported_role = port.role
-                yield PortRoleChanged(port=port.number, role=port.role)
-
-    def _tree_changes(self) -> Iterator[Event]:
+    def _root_change(self) -> Iterator[Event]:
         tree = self._tree
         root_port = None if tree.root_port is None else tree.root_port.number
         root_id = tree.root_priority.root_id
@@ -327,95 +291,32 @@ class SpanningTree:
             self._reported_root = (root_id, root_port)
             cost = tree.root_priority.root_path_cost
             yield RootChanged(root_id=root_id, root_port=root_port, root_path_cost=cost)
-        if flushed := tuple([port.number for port in tree.ports.values() if self._flushes(port)]):
+
+    def _topology_changes(self, moved: list[Port]) -> Iterator[Event]:
+        now = self._tree.now
+        if flushed := tuple([port.number for port in moved if _takes_flush(port)]):
             yield FlushFdb(ports=flushed)
-        for port in tree.ports.values():
+        for port in moved:
             if port.topology_change_noticed or port.topology_change_received:
                 is_received = not port.topology_change_noticed
                 port.topology_change_noticed = port.topology_change_received = False
                 self.topology_changes += 1
-                self.last_topology_change = tree.now
+                self.last_topology_change = now
                 yield TopologyChanged(port=port.number, received=is_received)
 
-    def _flushes(self, port: Port) -> bool:
-        now = self._tree.now
-        is_due = port.fdb_flush or (port.propagation_flush and port.flush_after <= now)
-        if is_due:
-            port.fdb_flush = port.propagation_flush = False
-            port.is_stale = True
-            port.flush_after = now + FLUSH_INTERVAL
-        return is_due
 
-    def _transmissions(self) -> Iterator[Event]:
-        tree = self._tree
-        now = tree.now
-        for port in tree.ports.values():
-            if port.new_info or port.hello_when <= now:
-                port.is_stale = True
-                PORT_TRANSMIT.run(port)
-                for bpdu in port.outbox:
-                    port.counters.transmitted += 1
-                    yield _transmission(port, bpdu)
-                port.outbox.clear()
-
-    # --- when to come back ---
-
-    def _compute_deadline(self) -> None:
-        ports = self._tree.ports.values()
-        for port in ports:
-            if port.is_stale:
-                port.is_stale = False
-                port.timer_at = _timer_deadline(port)
-                port.transmit_at = _transmit_deadline(port)
-        earliest = min([min(port.timer_at, port.transmit_at) for port in ports], default=inf)
-        self._deadline = None if earliest == inf else earliest
+def _role_changes(moved: list[Port]) -> Iterator[Event]:
+    for port in moved:
+        if port.role is not port.reported_role:
+            port.reported_role = port.role
+            yield PortRoleChanged(port=port.number, role=port.role)
 
 
-def _transmission(port: Port, bpdu: Bpdu) -> TransmitBpdu:
-    """Give the event that sends a BPDU; the same one for the same BPDU."""
-    if port.sent_event is None or port.sent_event[0] is not bpdu:
-        tree = port.tree
-        frame = encode_frame(bpdu, tree.mac, tree.vid if port.is_tagged else None)
-        port.sent_event = (bpdu, TransmitBpdu(port=port.number, frame=frame))
-    return port.sent_event[1]
-
-
-def _run_port(port: Port) -> None:
-    """Run the machines of one port until none moves."""
-    for _ in range(ROUND_LIMIT):
-        moves = [machine.run(port) for machine in PORT_MACHINES]
-        if not any(moves):
-            return
-    raise RuntimeError(f"the machines of port {port.number} do not come to rest")
-
-
-def _timer_deadline(port: Port) -> float:
-    """The next instant at which a timer of the port may move a machine; ``inf`` for none.
-
-    Timers in the past have had their effect, as all machines are at rest.
-    """
-    if not port.port_enabled:
-        return inf if port.shut_until is None else port.shut_until
+def _takes_flush(port: Port) -> bool:
+    """Whether the port is flushed now; one that a neighbour asks for waits a second after the last."""
     now = port.tree.now
-    timers = [port.rr_while, port.rb_while]
-    if port.info_is is InfoIs.RECEIVED:
-        timers.append(port.rcvd_info_while)
-    if not port.forward:
-        timers.extend((port.fd_while, port.propose_again_at))
-    if port.states[PORT_PROTOCOL_MIGRATION.name] != MigrationState.SENSING:
-        timers.append(port.mdelay_while)
-    if port.proposing and port.settings.auto_edge and not port.oper_edge:
-        timers.append(port.edge_delay_while)
-    if port.propagation_flush:
-        timers.append(port.flush_after)
-    return min([timer for timer in timers if timer > now], default=inf)
-
-
-def _transmit_deadline(port: Port) -> float:
-    """The next instant at which the port may have a BPDU to send."""
-    if not port.port_enabled:
-        return inf
-    opens_at = port.transmit_opens_at
-    if port.new_info and opens_at > port.tree.now:
-        return min(port.hello_when, opens_at)
-    return port.hello_when
+    is_due = port.fdb_flush or (port.propagation_flush and port.flush_after <= now)
+    if is_due:
+        port.fdb_flush = port.propagation_flush = False
+        port.flush_after = now + FLUSH_INTERVAL
+    return is_due

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from tests.vswitch.spanning_tree.machines import make_lone_port
-from vswitch.spanning_tree.instance import PORT_MACHINES
 from vswitch.spanning_tree.machine import Machine, always, do_nothing
 from vswitch.spanning_tree.port_transmit import PORT_TRANSMIT
+from vswitch.spanning_tree.runner import PORT_MACHINES
 
 
 def test_machine_takes_the_first_exit_that_holds_and_goes_on_unconditionally() -> None:

@@ -93,6 +93,14 @@ def test_received_information_is_classified(message: Any, expected: str) -> None
 # --- entry actions ---
 
 
+def test_receive_goes_on_by_what_the_message_means() -> None:
+    port = port_holding(message=rst(BETTER))
+
+    enter(PORT_INFORMATION, "RECEIVE", port)
+
+    assert port.rcvd_info == "SUPERIOR_DESIGNATED"
+
+
 def test_disabled_forgets_the_neighbour() -> None:
     port = port_holding(agreed=True, agree=True, proposed=True, proposing=True, rcvd_msg=True)
 

@@ -98,6 +98,15 @@ def test_init_shuts_the_port_and_goes_on_to_disable() -> None:
     assert (port.learn, port.forward, port.role) == (False, False, PortRole.DESIGNATED)
 
 
+def test_init_leaves_the_port_to_be_put_to_rest() -> None:
+    port = make_lone_port(rb_while=SOON)
+
+    enter(ROLES, "INIT_PORT", port)
+
+    assert (port.synced, port.sync, port.re_root) == (False, True, True)
+    assert (port.rr_while, port.rb_while) == (NOW + 15.0, STOPPED)
+
+
 def test_disabled_port_is_at_rest() -> None:
     port = make_lone_port(sync=True, re_root=True, synced=False, rr_while=SOON)
 
@@ -298,6 +307,11 @@ def test_alternate_entries() -> None:
 
     assert enter(ROLES, "ALTERNATE_PORT", port) == "ALTERNATE_PORT"
     assert (port.synced, port.fd_while, port.rr_while) == (True, HELD, STOPPED)
+
+    other = make_tree(2).ports[2]
+    alternate = change(other.tree.ports[1], proposed=True)
+    enter(ROLES, "ALTERNATE_PROPOSED", alternate)
+    assert (alternate.proposed, other.sync) == (False, True)
 
     assert enter(ROLES, "ALTERNATE_AGREED", port) == "ALTERNATE_PORT"
     assert (port.agree, port.new_info, port.proposed) == (True, True, False)
