@@ -1,4 +1,4 @@
-"""What spanning tree costs when nothing happens: ``python tests/bench/spanning_tree_idle.py [VLANS [PORTS]]``.
+"""What spanning tree costs when idle: ``python tests/bench/spanning_tree_idle.py [VLANS [PORTS]]``.
 
 Every port of every VLAN is a designated edge port and sends its hellos; the time is that of building all
 events, without sending the frames.
