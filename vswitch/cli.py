@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from vport._version import __version__
 from vport.errors import SettingsError
-from vport.locator import Locator, UdpLocator, integer, parse, station_address
+from vport.locator import Locator, UdpLocator, VdeLocator, file_path, integer, parse, station_address
 from vport.program import refuse_usage, run_program, set_up_logging
 from vswitch.config import ManagementSettings, SwitchSettings
 from vswitch.fdb import FdbSettings
@@ -94,6 +94,7 @@ def make_parser() -> argparse.ArgumentParser:
         "-l", "--listen", action="append", default=[], type=_reader(parse), metavar="LOCATOR",
         help=f"serve those who call; repeatable (without any: {DEFAULT_LISTENER})",
     )  # fmt: skip
+    add_vde_options(parser)
     parser.add_argument(
         "-a", "--attach", action="append", default=[], type=_reader(parse), metavar="LOCATOR",
         help="open a link and plug it into the next free port; repeatable",
@@ -124,13 +125,50 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def add_vde_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the control directory for VDE's clients, with the letters that vde_switch has."""
+    group = parser.add_argument_group("clients of VDE: vde_plug, vde_plug2tap, slirpvde, QEMU -netdev vde")
+    group.add_argument(
+        "-s", "--sock", "--vdesock", "--unix", type=_reader(file_path), metavar="DIR",
+        help="serve this control directory: short for --listen vde://DIR?mode=…",
+    )  # fmt: skip
+    group.add_argument(
+        "-m", "--mode", type=_mode, metavar="MODE", help="permissions of its sockets, octal (default 0600)"
+    )
+    group.add_argument(
+        "--dirmode",
+        type=_mode,
+        metavar="MODE",
+        help="permissions of the directory (default: made from --mode)",
+    )
+    group.add_argument("-g", "--group", metavar="GROUP", help="group of the directory and its sockets")
+
+
+def vde_listener(arguments: argparse.Namespace) -> list[Locator]:
+    """Give the locator that the options for VDE stand for, none without ``--sock``.
+
+    Raises:
+        SettingsError: options without ``--sock``.
+    """
+    if arguments.sock is not None:
+        return [
+            VdeLocator(
+                path=arguments.sock, mode=arguments.mode, dirmode=arguments.dirmode, group=arguments.group
+            )
+        ]
+    for name in ("mode", "dirmode", "group"):
+        if getattr(arguments, name) is not None:
+            raise SettingsError(f"--{name} goes with --sock DIR")
+    return []
+
+
 def read_settings(arguments: argparse.Namespace) -> SwitchSettings:
     """Make settings from the parsed command line.
 
     Raises:
         SettingsError: they contradict themselves.
     """
-    listen: list[Locator] = list(arguments.listen)
+    listen: list[Locator] = [*vde_listener(arguments), *arguments.listen]
     if arguments.port is not None:
         listen.insert(0, UdpLocator(host="", port=arguments.port))
     management = None
