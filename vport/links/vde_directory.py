@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-
 import stat
 from contextlib import suppress
 from pathlib import Path
