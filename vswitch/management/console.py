@@ -234,3 +234,7 @@ def _print_lines(answer: Answer) -> None:
     for line in answer.lines:
         write(line)
     sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
