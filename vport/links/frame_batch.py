@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BATCH: Final = 64  # frames per system call: 96 KB of full frames, which stay in the cache until sent
 FRAME_MAXIMUM: Final = 65535  # bytes; longer datagrams are no frames of a device that we know
-SEND_BUFFER: Final = 1 << 20  # bytes asked for: what may wait in the kernel for a client that is slow to read
+SEND_BUFFER: Final = 4 << 20  # bytes asked for: what may wait in the kernel for a client that is slow to read
 _STRIDE: Final = 65536 + 192  # between buffers: not a power of two, so that they share no cache set
 _FEW: Final = 3  # frames up to which a call for each is cheaper than filling in a batch
 _NOT_NOW: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
