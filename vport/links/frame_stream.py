@@ -163,13 +163,14 @@ class FrameStream(Session):
             if not size:
                 return "the far end has closed" + (" in the middle of a frame" if reader.held else "")
             try:
-                trains = reader.received(size)
+                for train in reader.received(size):
+                    sink.deliver(train)
+                sink.flush()
+                if reader.held:
+                    reader.received(0)  # what is left may be a length that makes no sense
             except RemoteProtocolError as error:
                 self._discards["malformed"] += 1
                 return f"the far end sent {error}"
-            for train in trains:
-                sink.deliver(train)
-            sink.flush()
             if size < len(space):
                 await self._readable()
             else:

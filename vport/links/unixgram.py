@@ -2,8 +2,9 @@
 
 Compatible with QEMU's ``-netdev dgram`` over Unix sockets and with what talks to vfkit's. There is no
 connection: a far end is whoever sends from a socket with a name, until that name does not answer any more.
-Frames to each go out through a socket connected to it, because the kernel tells of such a one when there is
-room again; without, ten datagrams (net.unix.max_dgram_qlen) are all that may wait.
+A far end that takes frames from anybody, as QEMU does, lets ten of them wait (net.unix.max_dgram_qlen), and
+only a socket connected to it tells when there is room again: each has one. Far ends that are connected to our
+socket take frames from no other, so all of these share its buffer.
 """
 
 from __future__ import annotations
@@ -47,25 +48,42 @@ class Sender:
     Args:
         address: of the far end: a path, or an abstract name.
         discards: frames not sent, by reason.
-        gone: called once when the far end does not exist any more, with the reason.
+        gone: called when the far end does not exist any more, with the reason.
+        named: the socket to send from; None for one without a name.
 
     Raises:
+        PermissionError: without ``named``: the far end takes frames from one socket only.
         OSError: there is no such far end.
     """
 
-    def __init__(self, address: str | bytes, discards: Counter[str], gone: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        address: str | bytes,
+        discards: Counter[str],
+        gone: Callable[[str], None],
+        *,
+        named: socket.socket | None = None,
+    ) -> None:
+        self._address = address
+        self._discards = discards
+        self._gone = gone
+        self._named = named
+        self._queue: deque[bytes] = deque()
+        self._queued = 0
+        self._blocked = trio.Event()
+        self._can_wait = True
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             raise_send_buffer(self._sock)
             self._sock.connect(address)
+        except PermissionError:
+            if named is None:
+                self._sock.close()
+                raise
+            self._can_wait = False  # as much as our buffer holds may wait, and nothing tells when it does not
         except OSError:
             self._sock.close()
             raise
-        self._discards = discards
-        self._gone = gone
-        self._queue: deque[bytes] = deque()
-        self._queued = 0
-        self._blocked = trio.Event()
 
     def transmit(self, train: Train) -> None:
         """Send the frames of ``train``, or queue or discard them."""
@@ -78,7 +96,7 @@ class Sender:
         for frame in train.frames():
             if not self._queue and self._send(frame):
                 continue
-            if self._queued + len(frame) > QUEUE_MAXIMUM:
+            if not self._can_wait or self._queued + len(frame) > QUEUE_MAXIMUM:
                 self._discards["queue-full"] += 1
             elif self._sock.fileno() >= 0:
                 self._queue.append(bytes(frame))
@@ -88,7 +106,10 @@ class Sender:
     def _send(self, frame: bytes | memoryview) -> bool:
         """Send a frame; return whether it is done with."""
         try:
-            self._sock.send(frame)
+            if self._named is None:
+                self._sock.send(frame)
+            else:
+                self._named.sendto(frame, self._address)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -103,8 +124,10 @@ class Sender:
 
     async def send_queued(self) -> None:
         """Go on sending whenever there is room again, until cancelled or closed."""
-        while self._sock.fileno() >= 0:
+        while True:
             await self._blocked.wait()
+            if self._sock.fileno() < 0:
+                return
             try:
                 await trio.lowlevel.wait_writable(self._sock)
             except trio.ClosedResourceError:
@@ -138,7 +161,10 @@ class UnixgramPeer(Link):
         self.scope = trio.CancelScope()
         self._listener = listener
         self._reason = "the switch ends"
-        self.sender = Sender(address, self.discards, self._gone)
+        try:
+            self.sender = Sender(address, self.discards, self._gone)
+        except PermissionError:
+            self.sender = Sender(address, self.discards, self._gone, named=listener.sock)
 
     def transmit(self, train: Train) -> None:
         """Send ``train``, or queue or discard it."""
@@ -175,6 +201,7 @@ class UnixgramListener(Listener):
     Made by ``open_unixgram_listener``.
 
     Attributes:
+        sock: bound, connected to nobody.
         discards: datagrams that were no frames of a peer, by reason.
     """
 
@@ -182,7 +209,7 @@ class UnixgramListener(Listener):
         self.description = f"unixgram://{file.path}"
         self.discards: Counter[str] = Counter()
         self._file = file
-        self._sock = file.socket
+        self.sock = file.socket
         self._buffers = [memoryview(bytearray(FRAME_MAXIMUM + 1)) for _ in range(TURN)]
         self._peers: dict[str | bytes, UnixgramPeer] = {}
         self._refused_logged_at = -REFUSAL_LOG_INTERVAL
@@ -200,16 +227,16 @@ class UnixgramListener(Listener):
             task_status.started()
             with suppress(trio.ClosedResourceError):
                 while True:
-                    await trio.lowlevel.wait_readable(self._sock)
+                    await trio.lowlevel.wait_readable(self.sock)
                     while self._turn(accept, nursery):
                         await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
 
     def close(self) -> None:
         """Close the socket, remove its file and forget all peers. Idempotent."""
-        if self._sock.fileno() < 0:
+        if self.sock.fileno() < 0:
             return
-        trio.lowlevel.notify_closing(self._sock)
+        trio.lowlevel.notify_closing(self.sock)
         self._file.close()
         for peer in self.peers:
             peer.close()
@@ -239,7 +266,7 @@ class UnixgramListener(Listener):
         runs: list[tuple[UnixgramPeer, list[memoryview], int]] = []
         for buffer in self._buffers:
             try:
-                size, address = self._sock.recvfrom_into(buffer)
+                size, address = self.sock.recvfrom_into(buffer)
             except OSError:  # nothing more; an error of a socket that is connected to nobody is none
                 break
             if not HEADER_SIZE <= size <= FRAME_MAXIMUM:
@@ -307,7 +334,7 @@ class UnixgramSession(Session):
         self._inbox = FrameInbox(find_calls())
         self._scope = trio.CancelScope()
         self._reason = "closed"
-        self._sender = Sender(far, discards, self._gone)
+        self._sender = Sender(far, discards, self._gone, named=file.socket)
 
     def transmit(self, train: Train) -> None:
         """Send ``train``, or queue or discard it."""
@@ -399,6 +426,6 @@ async def open_unixgram_listener(locator: UnixgramLocator) -> UnixgramListener:
     """
     if locator.local is not None:
         raise SettingsError(f"{locator}: option local is for calling, not for listening")
-    return UnixgramListener(
-        SocketFile.open(locator.path, mode=locator.mode, group=locator.group, kind=socket.SOCK_DGRAM)
-    )
+    file = SocketFile.open(locator.path, mode=locator.mode, group=locator.group, kind=socket.SOCK_DGRAM)
+    raise_send_buffer(file.socket)
+    return UnixgramListener(file)
