@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 from vport._version import __version__
 from vport.errors import SettingsError
-from vport.locator import Locator, UdpLocator, VdeLocator, file_path, integer, parse, station_address
+from vport.locator import (
+    Locator,
+    TcpLocator,
+    UdpLocator,
+    VdeLocator,
+    file_path,
+    integer,
+    parse,
+    station_address,
+)
 from vport.program import refuse_usage, run_program, set_up_logging
 from vswitch.config import ManagementSettings, SwitchSettings
 from vswitch.fdb import FdbSettings
@@ -43,13 +52,16 @@ Examples:
       Serve raw UDP on all addresses. On another machine: sudo vport THIS-HOST 9999 --address 10.1.1.101/24
   vswitch --mgmt /tmp/vs.mgmt --attach host://10.1.1.1/24 --attach 'host://10.1.1.2/24?ping=10.1.1.1'
       A LAN of two simulated hosts, one pinging the other. No root needed.
+  vswitch --sock /tmp/vde.ctl --mgmt /tmp/vs.mgmt
+      Serve VDE's clients; then: vde_plug2tap -s /tmp/vde.ctl tap0
   vswitchterm /tmp/vs.mgmt port/print
       Ask it for its ports; without a command, an interactive console.
   printf 'hash/print\\nport/print\\n' | socat - UNIX-CONNECT:/tmp/vs.mgmt
       The same for scripts.
 
 Locators (see also: vport --list):
-  udp://HOST:PORT, tap://NAME, host://ADDRESS/PREFIX, with options as in tap://tap0?mtu=1400
+  udp://HOST:PORT, tap://NAME, host://ADDRESS/PREFIX, vde://DIRECTORY, tcp://HOST:PORT, unix://PATH,
+  unixgram://PATH, stdio:, cmd:COMMAND, with options as in tap://tap0?mtu=1400
 
 Exit status: 0 ended as asked, 1 failed, 2 wrong usage.
 """
@@ -189,11 +201,14 @@ def read_settings(arguments: argparse.Namespace) -> SwitchSettings:
 
 
 def warn_of_open_doors(settings: SwitchSettings) -> None:
-    """Say that raw UDP asks nobody who he is, where others than this machine can send to it."""
+    """Say that raw UDP and TCP ask nobody who he is, where others than this machine can send to them."""
     for locator in settings.listen:
-        if isinstance(locator, UdpLocator) and not locator.host.startswith(_LOOPBACK):
+        if isinstance(locator, UdpLocator | TcpLocator) and not locator.host.startswith(_LOOPBACK):
             logger.warning(
-                "%s authenticates nobody: whoever reaches UDP port %d is on this LAN", locator, locator.port
+                "%s authenticates nobody: whoever reaches %s port %d is on this LAN",
+                locator,
+                locator.scheme.upper(),
+                locator.port,
             )
 
 

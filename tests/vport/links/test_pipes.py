@@ -51,12 +51,16 @@ async def test_standard_input_and_output_carry_frames_until_the_input_ends(nurse
 
 async def test_regular_file_as_input_is_read_to_its_end(tmp_path: Path) -> None:
     (tmp_path / "frames").write_bytes(framed(*[frame(60, mark) for mark in range(100)]))
-    with (tmp_path / "frames").open("rb") as inward, (tmp_path / "out").open("wb") as outward:
-        with StdioLink(inward.fileno(), outward.fileno()) as link, trio.fail_after(5):
-            place = RecordingPlace(link)
-            link.transmit(lone(FRAME))
-            link.flush()
-            await link.run(place)
+    with (
+        (tmp_path / "frames").open("rb") as inward,
+        (tmp_path / "out").open("wb") as outward,
+        StdioLink(inward.fileno(), outward.fileno()) as link,
+        trio.fail_after(5),
+    ):
+        place = RecordingPlace(link)
+        link.transmit(lone(FRAME))
+        link.flush()
+        await link.run(place)
     assert len(place.frames) == 100
     assert (tmp_path / "out").read_bytes() == framed(FRAME)
 
@@ -75,13 +79,19 @@ async def test_command_gets_frames_and_gives_them(nursery: trio.Nursery) -> None
         nursery.cancel_scope.cancel()
 
 
-async def test_command_that_fails_is_told_with_its_status() -> None:
-    with await open_link("cmd:sh -c 'exit 3'") as link:
-        with trio.fail_after(5), pytest.raises(LinkError, match="ended with status 3"):
-            await link.run(RecordingPlace(link))
-    with await open_link("cmd:sh -c 'kill -9 $$'") as link:
-        with trio.fail_after(5), pytest.raises(LinkError, match="ended by SIGKILL"):
-            await link.run(RecordingPlace(link))
+@pytest.mark.parametrize(
+    ("command", "complaint"), [("exit 3", "ended with status 3"), ("kill -9 $$", "ended by SIGKILL")]
+)
+async def test_command_that_fails_is_told_with_its_status(command: str, complaint: str) -> None:
+    with (
+        await open_link(f"cmd:sh -c '{command}'") as link,
+        trio.fail_after(5),
+        pytest.raises(LinkError, match=complaint),
+    ):
+        await link.run(RecordingPlace(link))
+
+
+async def test_command_that_ends_well_ends_its_link() -> None:
     with await open_link("cmd:true") as link, trio.fail_after(5):
         await link.run(RecordingPlace(link))
 

@@ -220,9 +220,11 @@ async def test_address_in_use_is_named(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(LinkError, match=f"TCP port {port} is in use"):
             await open_listener(f"tcp://127.0.0.1:{port}")
-    with await open_listener(f"unix://{tmp_path}/s"):
-        with pytest.raises(LinkError, match="in use by another switch"):
-            await open_listener(f"unix://{tmp_path}/s")
+    with (
+        await open_listener(f"unix://{tmp_path}/s"),
+        pytest.raises(LinkError, match="in use by another switch"),
+    ):
+        await open_listener(f"unix://{tmp_path}/s")
     assert not (tmp_path / "s").exists()
     with pytest.raises(LinkError, match="names no host"):
         await open_link("tcp://:9999")
