@@ -25,14 +25,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from vport.checksum import MODULUS, checksum, ones_sum, pseudo_sum, put_word, row_sums
-from vport.ethernet import HEADER_SIZE, TAG_SIZE, EtherType
+from vport.ethernet import HEADER_SIZE, TAG_SIZE
 from vport.segments import (
     CWR,
     DONT_FRAGMENT,
     FIN,
+    IPV4,
     IPV4_HEADER_SIZE,
+    IPV6,
     IPV6_HEADER_SIZE,
     MAX_IP_SIZE,
+    NEEDS_CSUM,
     PSH,
     RST,
     SYN,
@@ -43,10 +46,11 @@ from vport.segments import (
     UDP_CHECKSUM,
     UDP_HEADER_SIZE,
     URG,
+    VLAN,
     Layout,
 )
 from vport.train import Train
-from vport.virtio_net import GSO_ECN, GsoType, TapOffload, VirtioNetHeader, VnetFlag
+from vport.virtio_net import GSO_ECN, GsoType, TapOffload, VirtioNetHeader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,21 +66,30 @@ if TYPE_CHECKING:
 # Datagrams in one superframe: what the kernel's own receive offload makes at most (UDP_GRO_CNT_MAX),
 # and so the most that a socket with UDP_GRO has to expect.
 DATAGRAMS_MAX: Final = 64
+
+# Frames from which on looking for what can be joined pays: that costs some 50 µs however few frames there
+# are; a frame alone costs 1.5 µs for the write and some 3 µs in the kernel's TCP and the answer to it.
+LEAST: Final = 8
 _LEAST_SIZE: Final = HEADER_SIZE + IPV4_HEADER_SIZE + UDP_HEADER_SIZE
 
 _unpack_ethertype: Final = struct.Struct("!HB").unpack_from  # with the first byte behind it
 _unpack_ipv4: Final = struct.Struct("!6xHxB").unpack_from  # flags and fragment offset, protocol
 _unpack_flags: Final = struct.Struct("!12xBB").unpack_from  # of TCP: data offset, flags
 
+_CSUM: Final = int(TapOffload.CSUM)
+_TSO_ECN: Final = int(TapOffload.TSO_ECN)
 _NEEDED: Final = {
-    (EtherType.IPV4, TCP): TapOffload.TSO4,
-    (EtherType.IPV6, TCP): TapOffload.TSO6,
-    (EtherType.IPV4, UDP): TapOffload.USO4,
-    (EtherType.IPV6, UDP): TapOffload.USO6,
+    (IPV4, TCP): int(TapOffload.TSO4),
+    (IPV6, TCP): int(TapOffload.TSO6),
+    (IPV4, UDP): int(TapOffload.USO4),
+    (IPV6, UDP): int(TapOffload.USO6),
 }
+_TCPV4: Final = int(GsoType.TCPV4)
+_TCPV6: Final = int(GsoType.TCPV6)
+_UDP_L4: Final = int(GsoType.UDP_L4)
 
 
-def joined(train: Train, takes: TapOffload, *, fixed_ids: bool = False) -> list[Train]:
+def joined(train: Train, takes: TapOffload, *, fixed_ids: bool = False, least: int = LEAST) -> list[Train]:
     """Join what can be joined in a plain train: superframes, and plain trains of what lies between.
 
     The order of the frames is kept. Superframes have bytes of their own, the rest are views; ``[train]``
@@ -88,14 +101,16 @@ def joined(train: Train, takes: TapOffload, *, fixed_ids: bool = False) -> list[
         fixed_ids: also join IPv4 packets with DF that all have the same ID, as Linux sends datagrams from
             unconnected sockets. Their IDs get lost, which RFC 6864 (4.1) allows as nobody may look at
             them, but whoever cuts the superframe sends other bytes.
+        least: how many consecutive frames of one kind make it worth to look closer, at least 2.
     """
     data, size, total = train.data, train.frame_size, len(train.data)
-    if total <= size or size < _LEAST_SIZE or not takes & TapOffload.CSUM:
+    kinds = int(takes)
+    if total <= size * (least - 1) or size < _LEAST_SIZE or not kinds & _CSUM:
         return [train]
     result: list[Train] = []
     view, done = memoryview(data), 0
-    for rows in _groups(data, size, takes):
-        for run in rows.runs(takes, fixed_ids=fixed_ids):
+    for rows in _groups(data, size, kinds, least):
+        for run in rows.runs(kinds, fixed_ids=fixed_ids):
             if run.start * size > done:
                 result.append(Train(view[done : run.start * size], size))
             result.append(rows.superframe(run))
@@ -107,46 +122,46 @@ def joined(train: Train, takes: TapOffload, *, fixed_ids: bool = False) -> list[
     return result
 
 
-def _groups(data: Buffer, size: int, takes: TapOffload) -> Iterator[_Rows]:
-    """Give the stretches of rows whose headers lie at the same offsets, where these can be joined."""
+def _groups(data: Buffer, size: int, kinds: int, least: int) -> Iterator[_Rows]:
+    """Give the stretches of ``least`` rows or more with joinable headers at the same offsets."""
     count, rest = divmod(len(data), size)
-    layout = _layout(data, 0, size, takes)
+    layout = _layout(data, 0, size, kinds)
     if layout is not None:
         rows = _Rows(data, size, range(count + (rest > layout.payload)), layout)
         if rows.is_uniform():
-            if len(rows.numbers) > 1:
+            if len(rows.numbers) >= least:
                 yield rows
             return
     first = 0
     for number in range(1, count + bool(rest) + 1):
         start = number * size
-        found = _layout(data, start, min(size, len(data) - start), takes)
+        found = _layout(data, start, min(size, len(data) - start), kinds)
         if found != layout:
-            if layout is not None and number - first > 1:
+            if layout is not None and number - first >= least:
                 yield _Rows(data, size, range(first, number), layout)
             first, layout = number, found
 
 
-def _layout(data: Buffer, start: int, size: int, takes: TapOffload) -> Layout | None:
+def _layout(data: Buffer, start: int, size: int, kinds: int) -> Layout | None:
     """Find the headers of the frame of ``size`` bytes at ``start``; None when it cannot be joined."""
     if size <= _LEAST_SIZE:
         return None
     network = HEADER_SIZE
     ethertype, version = _unpack_ethertype(data, start + network - 2)
-    if ethertype == EtherType.VLAN:
+    if ethertype == VLAN:
         network += TAG_SIZE
         ethertype, version = _unpack_ethertype(data, start + network - 2)
-    if ethertype == EtherType.IPV4 and version == 0x45:
+    if ethertype == IPV4 and version == 0x45:
         fragment, protocol = _unpack_ipv4(data, start + network)
         transport = network + IPV4_HEADER_SIZE
         if fragment & ~DONT_FRAGMENT:
             return None
-    elif ethertype == EtherType.IPV6 and version >> 4 == 6:
+    elif ethertype == IPV6 and version >> 4 == 6:
         protocol = data[start + network + 6]
         transport = network + IPV6_HEADER_SIZE
     else:
         return None
-    if not takes & _NEEDED.get((ethertype, protocol), 0):
+    if not kinds & _NEEDED.get((ethertype, protocol), 0):
         return None
     payload = transport + UDP_HEADER_SIZE
     if protocol == TCP:
@@ -169,7 +184,7 @@ def _masks(layout: Layout) -> tuple[_Words, _Words]:
     alike = bytearray(b"\xff" * layout.payload)
     shape = bytearray(layout.payload)
     shape[12:HEADER_SIZE] = shape[network - 2 : network] = b"\xff\xff"
-    if layout.ethertype == EtherType.IPV4:
+    if layout.ethertype == IPV4:
         for start, size in ((2, 4), (10, 2)):  # total length and ID; header checksum
             alike[network + start : network + start + size] = bytes(size)
         put_word(shape, network + 6, MODULUS - DONT_FRAGMENT)
@@ -218,13 +233,16 @@ class _Rows:
         """Whether the headers really lie at the same offsets in all rows."""
         return self.alike or not (self.differences & _masks(self.layout)[1]).any()
 
-    def runs(self, takes: TapOffload, *, fixed_ids: bool) -> Iterator[range]:
+    def runs(self, kinds: int, *, fixed_ids: bool) -> Iterator[range]:
         """Give the frames, by number, that become one superframe each: at least two."""
-        links = self._network_links(fixed_ids=fixed_ids)
-        links &= self._tcp_links(takes) if self.layout.protocol == TCP else self._udp_links()
+        valid = self._valid()
+        links = valid[1:] & valid[:-1]
+        if self.layout.ethertype == IPV4:
+            links &= self._ids_continue(fixed_ids=fixed_ids)
+        if self.layout.protocol == TCP:
+            links &= self._segments_continue(kinds)
         if not self.alike:
-            alike = _masks(self.layout)[0]
-            words: _Words = self.heads.view(np.uint64) & alike
+            words: _Words = self.heads.view(np.uint64) & _masks(self.layout)[0]
             links &= (words[1:] == words[:-1]).all(axis=1)
         payload = self.stride - self.layout.payload
         most = (MAX_IP_SIZE - self.layout.payload + self.layout.network) // payload
@@ -251,7 +269,7 @@ class _Rows:
         head = bytearray(self.data[run.start * stride : run.start * stride + start])
         kind, offset = self._write_head(head, len(out), last)
         out[:start] = np.frombuffer(head, np.uint8)
-        header = VirtioNetHeader(VnetFlag.NEEDS_CSUM, kind, start, size, layout.transport, offset)
+        header = VirtioNetHeader(NEEDS_CSUM, kind, start, size, layout.transport, offset)
         return Train(out.data, stride, header)
 
     def _write_head(self, head: bytearray, size: int, last: int) -> tuple[int, int]:
@@ -263,7 +281,7 @@ class _Rows:
         layout = self.layout
         network, transport = layout.network, layout.transport
         addresses = head[network + 8 : transport]
-        if layout.ethertype == EtherType.IPV4:
+        if layout.ethertype == IPV4:
             addresses = head[network + 12 : transport]
             put_word(head, network + 2, size - network)
             put_word(head, network + 10, 0)
@@ -274,10 +292,10 @@ class _Rows:
         if layout.protocol == UDP:
             put_word(head, transport + 4, size - transport)
             put_word(head, transport + UDP_CHECKSUM, partial)
-            return GsoType.UDP_L4, UDP_CHECKSUM
+            return _UDP_L4, UDP_CHECKSUM
         put_word(head, transport + TCP_CHECKSUM, partial)
         head[transport + 13] |= self.data[last + transport + 13] & (FIN | PSH)
-        kind = GsoType.TCPV4 if layout.ethertype == EtherType.IPV4 else GsoType.TCPV6
+        kind = _TCPV4 if layout.ethertype == IPV4 else _TCPV6
         return kind | (GSO_ECN if head[transport + 13] & CWR else 0), TCP_CHECKSUM
 
     def _column(self, offset: int, kind: str) -> npt.NDArray[np.uint32]:
@@ -293,53 +311,56 @@ class _Rows:
         right[-1] = field[-1] == self.last_size - start
         return right
 
-    def _network_links(self, *, fixed_ids: bool) -> _Flags:
-        """Whether the IP header of each row but the first continues the one before; lengths and sums hold."""
+    def _valid(self) -> _Flags:
+        """Whether lengths and checksums of each row are right, in IP as in TCP or UDP."""
+        network, transport = self.layout.network, self.layout.transport
+        if self.layout.ethertype == IPV6:
+            valid = self._has_length(network + 4, network + IPV6_HEADER_SIZE)
+        else:
+            count, width = self.heads.shape
+            valid = self._has_length(network + 2, network)
+            valid &= row_sums(self.heads, network, count, width, IPV4_HEADER_SIZE) % MODULUS == 0
+            valid &= self._column(network + 10, "u2") != MODULUS
+        if self.layout.protocol == UDP:
+            valid &= self._has_length(transport + 4, transport)
+            valid &= self._column(transport + UDP_CHECKSUM, "u2") != 0
+        else:
+            valid &= self._column(transport + TCP_CHECKSUM, "u2") != MODULUS
+        valid &= self._transport_sums() % MODULUS == 0
+        return valid
+
+    def _transport_sums(self) -> npt.NDArray[np.int64]:
+        """Sum TCP or UDP, pseudo header included, of each row: congruent to zero where it is right."""
+        layout, count = self.layout, len(self.numbers)
+        first, missing = self.numbers.start * self.stride, self.stride - self.last_size
+        # The addresses stand right before the TCP or UDP header, so that one sum takes in both.
+        start = layout.network + (12 if layout.ethertype == IPV4 else 8)
+        full = count - 1 if missing else count
+        sums = row_sums(self.data, first + start, full, self.stride, self.stride - start)
+        sums += layout.protocol + self.stride - layout.transport
+        if missing:
+            last = first + full * self.stride
+            total = ones_sum(self.data[last + start : last + self.last_size])
+            total += layout.protocol + self.last_size - layout.transport
+            sums = np.append(sums, total)
+        return sums
+
+    def _ids_continue(self, *, fixed_ids: bool) -> _Flags:
+        """Whether the IPv4 ID of each row but the first is the next one."""
         start = self.layout.network
-        if self.layout.ethertype == EtherType.IPV6:
-            valid = self._has_length(start + 4, start + IPV6_HEADER_SIZE)
-            return valid[1:] & valid[:-1]
-        valid = self._has_length(start + 2, start)
-        count, width = self.heads.shape
-        sums = row_sums(self.heads, start, count, width, IPV4_HEADER_SIZE)
-        valid &= sums % MODULUS == 0
-        valid &= self._column(start + 10, "u2") != MODULUS
         ids = self._column(start + 4, ">u2").astype(np.uint16)
         steps = ids[1:] - ids[:-1]
         links: _Flags = steps == 1
         if fixed_ids:
             links |= (steps == 0) & (self._column(start + 6, "u1")[1:] & DONT_FRAGMENT >> 8 != 0)
-        return links & valid[1:] & valid[:-1]
+        return links
 
-    def _has_checksum(self, odd: int, offset: int) -> _Flags:
-        """Whether the checksum of TCP or UDP is right; a field of ``odd`` never is."""
-        layout, count, first = self.layout, len(self.numbers), self.numbers.start * self.stride
-        # The addresses stand right before the TCP or UDP header, so that one sum takes in both.
-        start = layout.network + (12 if layout.ethertype == EtherType.IPV4 else 8)
-        sums = np.empty(count, np.int64)
-        sums[:-1] = row_sums(self.data, first + start, count - 1, self.stride, self.stride - start)
-        last = first + (count - 1) * self.stride
-        sums[-1] = ones_sum(self.data[last + start : last + self.last_size])
-        sums += layout.protocol + self.stride - layout.transport
-        sums[-1] -= self.stride - self.last_size
-        valid: _Flags = sums % MODULUS == 0
-        valid &= self._column(layout.transport + offset, ">u2") != odd
-        return valid
-
-    def _tcp_links(self, takes: TapOffload) -> _Flags:
-        """Whether each row but the first continues the TCP segment before it, checksums included."""
+    def _segments_continue(self, kinds: int) -> _Flags:
+        """Whether sequence number and flags of each row but the first continue the TCP segment before it."""
         start = self.layout.transport
-        valid = self._has_checksum(MODULUS, TCP_CHECKSUM)
         sequences = self._column(start + 4, ">u4").astype(np.uint32)
         links: _Flags = sequences[1:] - sequences[:-1] == self.stride - self.layout.payload
         flags = self._column(start + 13, "u1")
-        before = FIN | PSH if takes & TapOffload.TSO_ECN else FIN | PSH | CWR
+        before = FIN | PSH if kinds & _TSO_ECN else FIN | PSH | CWR
         links &= (flags[:-1] & before | flags[1:] & CWR) == 0
-        return links & valid[1:] & valid[:-1]
-
-    def _udp_links(self) -> _Flags:
-        """Whether each row and the one before are whole UDP datagrams with right checksums."""
-        start = self.layout.transport
-        valid = self._has_checksum(0, UDP_CHECKSUM)
-        valid &= self._has_length(start + 4, start)
-        return valid[1:] & valid[:-1]
+        return links

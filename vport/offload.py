@@ -11,14 +11,13 @@ format of the header is in ``vport.virtio_net``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vport.checksum import complete_checksums
-from vport.coalescing import joined
+from vport.coalescing import LEAST, joined
 from vport.errors import FrameError
-from vport.ethernet import EtherType
 from vport.segmentation import cut
-from vport.segments import network_offset, superframe_layout
+from vport.segments import IPV4, IPV6, NEEDS_CSUM, network_offset, superframe_layout
 from vport.train import Train, lone
 from vport.virtio_net import (
     GSO_ECN,
@@ -48,7 +47,16 @@ __all__ = [
     "plain",
 ]
 
-_NOTHING_ASKED = NO_OFFLOAD.encode()
+_NOTHING_ASKED: Final = NO_OFFLOAD.encode()
+_CSUM: Final = int(TapOffload.CSUM)
+_TSO_ECN: Final = int(TapOffload.TSO_ECN)
+_UDP_L4: Final = int(GsoType.UDP_L4)
+_NEEDED: Final = {  # by GSO type, and EtherType where the type does not tell
+    (int(GsoType.TCPV4), 0): int(TapOffload.TSO4),
+    (int(GsoType.TCPV6), 0): int(TapOffload.TSO6),
+    (_UDP_L4, IPV4): int(TapOffload.USO4),
+    (_UDP_L4, IPV6): int(TapOffload.USO6),
+}
 
 
 def from_tap(data: Buffer) -> Train:
@@ -71,7 +79,7 @@ def from_tap(data: Buffer) -> Train:
         if len(frame) - start > header.gso_size:
             return Train(frame, start + header.gso_size, header._replace(hdr_len=start))
         header = header._replace(gso_type=GsoType.NONE, gso_size=0)
-    if not header.flags & VnetFlag.NEEDS_CSUM:
+    if not header.flags & NEEDS_CSUM:
         return lone(frame)
     if header.csum_start + header.csum_offset + 2 > len(frame):
         raise FrameError(f"{header} does not fit a frame of {len(frame)} bytes")
@@ -97,42 +105,35 @@ def _finished(data: Buffer, header: VirtioNetHeader) -> Train:
     """Do what ``header`` asks for, in a copy."""
     if header.gso_type:
         return cut(data, header)
-    if not header.flags & VnetFlag.NEEDS_CSUM:
+    if not header.flags & NEEDS_CSUM:
         return lone(data)
     frame = bytearray(data)
     complete_checksums(frame, len(frame) or 1, header)
     return lone(frame)
 
 
-def join(train: Train, takes: TapOffload, *, fixed_ids: bool = False) -> list[Train]:
+def join(train: Train, takes: TapOffload, *, fixed_ids: bool = False, least: int = LEAST) -> list[Train]:
     """Give a train the form in which a TAP takes it with the fewest writes: one for each superframe.
 
     Segments of one flow become superframes, see ``vport.coalescing``; what cannot be joined comes as plain
-    trains between them, in order. A superframe that the TAP takes passes as it is, others are cut.
+    trains between them, in order; so does a train of fewer than ``least`` frames. A superframe that the TAP
+    takes passes as it is, others are cut.
 
     Raises:
         FrameError: the train is a superframe that has to be cut, and its header lies.
     """
     if train.offload is None:
-        return joined(train, takes, fixed_ids=fixed_ids)
+        return joined(train, takes, fixed_ids=fixed_ids, least=least)
     return [train if _is_taken(train.data, train.offload, takes) else plain(train)]
 
 
 def _is_taken(data: Buffer, header: VirtioNetHeader, takes: TapOffload) -> bool:
     """Whether a TAP with the offloads ``takes`` takes this superframe, or frame with a partial checksum."""
-    needed = TapOffload.CSUM
-    match header.gso_type & ~GSO_ECN:
-        case GsoType.NONE:
-            pass
-        case GsoType.TCPV4:
-            needed |= TapOffload.TSO4
-        case GsoType.TCPV6:
-            needed |= TapOffload.TSO6
-        case GsoType.UDP_L4:
-            is_ipv4 = network_offset(data)[0] == EtherType.IPV4
-            needed |= TapOffload.USO4 if is_ipv4 else TapOffload.USO6
-        case _:
-            return False
+    needed = _CSUM
+    if header.gso_type:
+        kind = header.gso_type & ~GSO_ECN
+        ethertype = network_offset(data)[0] if kind == _UDP_L4 else 0
+        needed |= _NEEDED.get((kind, ethertype), ~0)
     if header.gso_type & GSO_ECN:
-        needed |= TapOffload.TSO_ECN
-    return takes & needed == needed
+        needed |= _TSO_ECN
+    return int(takes) & needed == needed

@@ -13,10 +13,10 @@ import numpy as np
 
 from vport.checksum import MODULUS, complete_checksums, get_word, ones_sum, put_word, row_sums
 from vport.errors import FrameError
-from vport.ethernet import EtherType
 from vport.segments import (
     CWR,
     FIN,
+    IPV6,
     IPV6_HEADER_SIZE,
     MAX_IP_SIZE,
     PSH,
@@ -62,7 +62,7 @@ def cut(data: Buffer, header: VirtioNetHeader) -> Train:
         raise FrameError(f"{header} makes {total} bytes of a frame of {len(data)}")
     segments = _Segments(data, layout, size)
     network, transport = _write_ipv4, _write_tcp
-    if layout.ethertype == EtherType.IPV6:
+    if layout.ethertype == IPV6:
         network = _write_ipv6
     if layout.protocol == UDP:
         transport = _write_udp

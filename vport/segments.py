@@ -33,7 +33,19 @@ _SERVICE_TAG: Final = 0x88A8  # outer tag of a provider bridge (802.1Q-2018 tabl
 
 # --- our own constants ---
 
+# Plain numbers: operations on members of enumerations take up to half a microsecond each.
+IPV4: Final = int(EtherType.IPV4)
+IPV6: Final = int(EtherType.IPV6)
+VLAN: Final = int(EtherType.VLAN)
+NEEDS_CSUM: Final = int(VnetFlag.NEEDS_CSUM)
+
 _TAGS_MAX: Final = 2  # 802.1ad in 802.1Q networks; nobody nests deeper
+_TRANSPORTS: Final = {
+    (int(GsoType.TCPV4), IPV4): (TCP, TCP_CHECKSUM, TCP_HEADER_SIZE),
+    (int(GsoType.TCPV6), IPV6): (TCP, TCP_CHECKSUM, TCP_HEADER_SIZE),
+    (int(GsoType.UDP_L4), IPV4): (UDP, UDP_CHECKSUM, UDP_HEADER_SIZE),
+    (int(GsoType.UDP_L4), IPV6): (UDP, UDP_CHECKSUM, UDP_HEADER_SIZE),
+}
 
 
 class Layout(NamedTuple):
@@ -55,7 +67,7 @@ def network_offset(frame: Buffer) -> tuple[int, int]:
     offset = HEADER_SIZE
     while offset <= len(frame):
         ethertype = frame[offset - 2] << 8 | frame[offset - 1]
-        if ethertype not in (EtherType.VLAN, _SERVICE_TAG) or offset >= HEADER_SIZE + TAG_SIZE * _TAGS_MAX:
+        if ethertype not in (VLAN, _SERVICE_TAG) or offset >= HEADER_SIZE + TAG_SIZE * _TAGS_MAX:
             return ethertype, offset
         offset += TAG_SIZE
     raise FrameError(f"a frame of {len(frame)} bytes ends inside its Ethernet header")
@@ -70,11 +82,11 @@ def superframe_layout(frame: Buffer, header: VirtioNetHeader) -> Layout:
     ethertype, network = network_offset(frame)
     protocol, checksum, minimum = _transport(header, ethertype)
     transport = header.csum_start
-    if not header.flags & VnetFlag.NEEDS_CSUM or header.csum_offset != checksum or not header.gso_size:
+    if not header.flags & NEEDS_CSUM or header.csum_offset != checksum or not header.gso_size:
         raise FrameError(f"a superframe must have its checksum at {checksum} and a size: {header}")
     if transport + minimum > len(frame):
         raise FrameError(f"{header} does not fit a frame of {len(frame)} bytes")
-    if ethertype == EtherType.IPV4:
+    if ethertype == IPV4:
         if transport < network + IPV4_HEADER_SIZE or frame[network] != 0x40 | (transport - network) // 4:
             raise FrameError(f"checksum starts at {transport}, which is not behind the IPv4 header")
         if frame[network + 9] != protocol or (transport - network) % 4:
@@ -93,11 +105,7 @@ def _transport(header: VirtioNetHeader, ethertype: int) -> tuple[int, int, int]:
     Raises:
         FrameError: an unknown type, or one that does not go with the EtherType.
     """
-    match header.gso_type & ~GSO_ECN:
-        case GsoType.TCPV4 if ethertype == EtherType.IPV4:
-            return TCP, TCP_CHECKSUM, TCP_HEADER_SIZE
-        case GsoType.TCPV6 if ethertype == EtherType.IPV6:
-            return TCP, TCP_CHECKSUM, TCP_HEADER_SIZE
-        case GsoType.UDP_L4 if ethertype in (EtherType.IPV4, EtherType.IPV6):
-            return UDP, UDP_CHECKSUM, UDP_HEADER_SIZE
-    raise FrameError(f"superframes of GSO type {header.gso_type} with EtherType {ethertype:#06x} are unknown")
+    found = _TRANSPORTS.get((header.gso_type & ~GSO_ECN, ethertype))
+    if found is None:
+        raise FrameError(f"no superframes of GSO type {header.gso_type} have EtherType {ethertype:#06x}")
+    return found

@@ -21,13 +21,15 @@ from vport.errors import LinkError
 from vport.ethernet import format_mac, random_mac
 from vport.links import open_link, open_listener
 from vport.rate_limit import RateLimit
+from vport.shell.server import ManagementServer
+from vport.shell.unix_socket import ManagementSocket
 from vswitch.bridge import Bridge
 from vswitch.events import EndpointAdded, EndpointRemoved, StationMoved
 from vswitch.fabric import Fabric
 from vswitch.management.control import SocketInfo
+from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
-from vswitch.management.server import ManagementServer
-from vswitch.management.unix_socket import ManagementSocket
+from vswitch.management.messages import describe
 
 if TYPE_CHECKING:
     from vport.ethernet import MacAddress
@@ -59,7 +61,7 @@ class SwitchService:
         self.mac: MacAddress = settings.mac or random_mac(random.SystemRandom())
         self.started_at = 0.0
         self.management: SocketInfo | None = None
-        self._server = ManagementServer(self, switch_catalog())
+        self._server = ManagementServer(self, switch_catalog(), BANNER)
         self._scope = trio.CancelScope()
         self._moves = RateLimit(burst=5, interval=2.0)
 
@@ -159,7 +161,7 @@ class SwitchService:
     def _publish(self, events: list[Event]) -> None:
         for event in events:
             self._log(event)
-        self._server.publish(events)
+        self._server.publish(message for event in events for message in describe(event))
 
     def _log(self, event: Event) -> None:
         match event:

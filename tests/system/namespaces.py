@@ -31,7 +31,7 @@ def inside(namespace: str, *command: str) -> str:
 @contextlib.contextmanager
 def network_namespace() -> Iterator[str]:
     """Make a namespace with a name that nobody else uses, and give the name."""
-    name = f"tapw-{os.getpid()}-{next(_NUMBERS)}"
+    name = f"vst-{os.getpid()}-{next(_NUMBERS)}"
     run("ip", "netns", "add", name)
     try:
         inside(name, "ip", "link", "set", "lo", "up")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import struct
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -14,9 +14,9 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
+from tests.vport.flows import ACK, CWR, FIN, PSH, RST, SYN, TIMESTAMPS, URG, Flow
 from vport.errors import FrameError
 from vport.offload import (
-    GSO_ECN,
     NO_OFFLOAD,
     GsoType,
     TapOffload,
@@ -28,115 +28,12 @@ from vport.offload import (
 )
 from vport.train import Train
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 EVERYTHING = TapOffload(0x6F)
-FIN, SYN, RST, PSH, ACK, URG, CWR = 1, 2, 4, 8, 16, 32, 128
+join_all = functools.partial(join, least=2)
 quick = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
-def rfc1071(data: bytes) -> int:
-    if len(data) % 2:
-        data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return 0xFFFF - total
-
-
-@dataclass(frozen=True)
-class Flow:
-    """Everything that the headers of a flow's frames say, and how to make one of its frames."""
-
-    version: int = 4
-    protocol: int = 6
-    tags: bytes = b""
-    ip_options: bytes = b""  # IPv4 options, or a whole IPv6 extension header of type 60
-    tcp_options: bytes = b""
-    addresses: bytes = b"\x0a\0\0\1\x0a\0\0\2" * 4
-    ports: bytes = b"\x10\0\x20\0"
-    fragment: int = 0x4000
-    ack: int = 7
-    window: int = 500
-
-    @property
-    def start(self) -> int:
-        """Where the TCP or UDP header starts."""
-        return 14 + len(self.tags) + (20 if self.version == 4 else 40) + len(self.ip_options)
-
-    @property
-    def size(self) -> int:
-        """Bytes of all headers."""
-        return self.start + (20 + len(self.tcp_options) if self.protocol == 6 else 8)
-
-    def pseudo(self, length: int) -> bytes:
-        if self.version == 4:
-            return self.addresses[:8] + struct.pack("!HH", self.protocol, length)
-        return self.addresses + struct.pack("!II", length, self.protocol)
-
-    def frame(
-        self, payload: bytes, *, ident: int = 0, sequence: int = 0, flags: int = ACK, partial: bool = False
-    ) -> bytes:
-        """Make a frame the plain way; ``partial``: with the pseudo header's sum for a checksum."""
-        length = self.size - self.start + len(payload)
-        if self.protocol == 6:
-            offset = (20 + len(self.tcp_options)) // 4 << 4
-            segment = self.ports + struct.pack(
-                "!IIBBHHH", sequence & 0xFFFFFFFF, self.ack, offset, flags, self.window, 0, 0
-            )
-            segment += self.tcp_options + payload
-        else:
-            segment = self.ports + struct.pack("!HH", length & 0xFFFF, 0) + payload
-        if partial:
-            check = 0xFFFF - rfc1071(self.pseudo(length))
-        else:
-            check = rfc1071(self.pseudo(length) + segment)
-            check = check or (0xFFFF if self.protocol == 17 else 0)
-        field = 16 if self.protocol == 6 else 6
-        segment = segment[:field] + struct.pack("!H", check) + segment[field + 2 :]
-        return self.ethernet() + self.network(len(segment), ident & 0xFFFF) + segment
-
-    def ethernet(self) -> bytes:
-        ethertype = b"\x08\0" if self.version == 4 else b"\x86\xdd"
-        return b"\2\0\0\0\0\1\2\0\0\0\0\2" + self.tags + ethertype
-
-    def network(self, length: int, ident: int) -> bytes:
-        length += len(self.ip_options)
-        if self.version == 6:
-            kind = 60 if self.ip_options else self.protocol
-            head = struct.pack("!IHBB", 0x60012345, length & 0xFFFF, kind, 64) + self.addresses
-            return head + self.ip_options
-        kind = 0x45 + len(self.ip_options) // 4
-        head = struct.pack("!BBHHHBB", kind, 2, 20 + length, ident, self.fragment, 64, self.protocol)
-        check = rfc1071(head + self.addresses[:8] + self.ip_options)
-        return head + struct.pack("!H", check) + self.addresses[:8] + self.ip_options
-
-    def superframe(
-        self, payload: bytes, gso_size: int, *, ident: int = 0, sequence: int = 0, flags: int = ACK
-    ) -> tuple[bytes, VirtioNetHeader]:
-        """Make what a TAP would give for all these segments together."""
-        kind = 5 if self.protocol == 17 else 1 if self.version == 4 else 4
-        if flags & CWR and self.protocol == 6:
-            kind |= GSO_ECN
-        field = 16 if self.protocol == 6 else 6
-        header = VirtioNetHeader(1, kind, self.size, gso_size, self.start, field)
-        return self.frame(payload, ident=ident, sequence=sequence, flags=flags, partial=True), header
-
-    def frames(
-        self, payload: bytes, gso_size: int, *, ident: int = 0, sequence: int = 0, flags: int = ACK
-    ) -> Iterator[bytes]:
-        """Make the segments one by one: the reference for cutting."""
-        for at in range(0, len(payload), gso_size):
-            own = flags if at == 0 else flags & ~CWR
-            if at + gso_size < len(payload):
-                own &= ~(FIN | PSH)
-            part = payload[at : at + gso_size]
-            yield self.frame(part, ident=ident + at // gso_size, sequence=sequence + at, flags=own)
-
-
 TAGS = [b"", b"\x81\0\x20\5", b"\x88\xa8\0\1\x81\0\0\2"]
-TIMESTAMPS = b"\1\1\x08\x0a\0\0\0\1\0\0\0\2"
 simple_flows = st.builds(
     Flow,
     version=st.sampled_from([4, 6]),
@@ -215,7 +112,7 @@ def test_cut_then_join_is_identity(flow: Flow, payload: bytes, wish: int, said: 
     assume(len(payload) > size)
     data, header = flow.superframe(payload, size, **said)
 
-    (superframe,) = join(cut(data, header), EVERYTHING)
+    (superframe,) = join_all(cut(data, header), EVERYTHING)
 
     assert superframe.offload == header
     assert bytes(superframe.data) == data
@@ -365,9 +262,9 @@ def test_any_superframe_is_cut_or_refused(
     with contextlib.suppress(FrameError):
         plain(from_tap(header.encode() + mutated))
     with contextlib.suppress(FrameError):
-        join(Train(mutated, 1414, header), TapOffload.CSUM)
+        join_all(Train(mutated, 1414, header), TapOffload.CSUM)
     with contextlib.suppress(FrameError):
-        join(Train(mutated, 1414, header), EVERYTHING)
+        join_all(Train(mutated, 1414, header), EVERYTHING)
 
 
 # --- joining ---
@@ -386,6 +283,13 @@ def parsed(frame: bytes) -> tuple[Flow, dict[str, int], bytes] | None:
         addresses = frame[at + 12 : at + 20] * 4 if version == 4 else frame[at + 8 : at + 40]
         fragment = int.from_bytes(frame[at + 6 : at + 8], "big") if version == 4 else 0
         flow = Flow(version, protocol, tags, b"", b"", addresses, frame[start : start + 4], fragment)
+        flow = replace(flow, macs=frame[:12])
+        if version == 6:
+            flow = replace(
+                flow, first_word=int.from_bytes(frame[at : at + 4], "big"), hop_limit=frame[at + 7]
+            )
+            if flow.first_word >> 28 != 6:
+                return None
         said = {"ident": int.from_bytes(frame[at + 4 : at + 6], "big") if version == 4 else 0}
         if protocol == 6:
             sequence, ack, offset, flags, window = struct.unpack_from("!IIBBH", frame, start + 4)
@@ -480,7 +384,7 @@ def mixed_trains(draw: st.DrawFn) -> Train:
 @settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow])
 @given(mixed_trains())
 def test_join_agrees_with_frame_by_frame_and_cut_undoes_it(train: Train) -> None:
-    result = join(train, EVERYTHING)
+    result = join_all(train, EVERYTHING)
 
     assert as_groups(result) == groups(train)
 
@@ -495,7 +399,7 @@ def test_corrupt_segment_stays_out_of_any_superframe(flow: Flow, count: int, dra
     broken[at] ^= 1 << draw.draw(st.integers(0, 7))
     frames[victim] = bytes(broken)
 
-    found = as_groups(join(Train(b"".join(frames), flow.size + 20), EVERYTHING))
+    found = as_groups(join_all(Train(b"".join(frames), flow.size + 20), EVERYTHING))
 
     assert [bytes(broken)] in found
     assert [frame for group in found for frame in group] == frames
@@ -506,7 +410,7 @@ def test_train_of_which_nothing_can_be_joined_is_given_as_it_is() -> None:
     lone = Train(Flow().frame(b"x"), 55)
 
     for train in (acknowledgements, lone, Train(bytes(300), 60), Train(b"", 60)):
-        assert join(train, EVERYTHING) == [train]
+        assert join_all(train, EVERYTHING) == [train]
 
 
 @pytest.mark.parametrize(
@@ -519,20 +423,20 @@ def test_only_what_the_tap_takes_is_joined(version: int, protocol: int, needed: 
     superframe, train = Train(data, flow.size + 100, header), cut(data, header)
 
     for takes in (needed | TapOffload.CSUM, EVERYTHING):
-        assert join(superframe, takes) == [superframe]
-        assert [joined.offload for joined in join(train, takes)] == [header]
+        assert join_all(superframe, takes) == [superframe]
+        assert [joined.offload for joined in join_all(train, takes)] == [header]
     for takes in (TapOffload(0), needed, EVERYTHING & ~needed):
-        assert join(superframe, takes) == [superframe.cut]
-        assert join(train, takes) == [train]
+        assert join_all(superframe, takes) == [superframe.cut]
+        assert join_all(train, takes) == [train]
 
 
 def test_congestion_mark_is_joined_only_where_the_tap_takes_it() -> None:
     train = cut(*Flow().superframe(bytes(400), 100, flags=ACK | CWR))
 
-    assert [len(group) for group in as_groups(join(train, EVERYTHING))] == [4]
-    assert [len(group) for group in as_groups(join(train, EVERYTHING & ~TapOffload.TSO_ECN))] == [1, 3]
+    assert [len(group) for group in as_groups(join_all(train, EVERYTHING))] == [4]
+    assert [len(group) for group in as_groups(join_all(train, EVERYTHING & ~TapOffload.TSO_ECN))] == [1, 3]
     superframe = Train(*_with_size(Flow().superframe(bytes(400), 100, flags=ACK | CWR)))
-    assert join(superframe, EVERYTHING & ~TapOffload.TSO_ECN) == [superframe.cut]
+    assert join_all(superframe, EVERYTHING & ~TapOffload.TSO_ECN) == [superframe.cut]
 
 
 def _with_size(superframe: tuple[bytes, VirtioNetHeader]) -> tuple[bytes, int, VirtioNetHeader]:
@@ -540,9 +444,17 @@ def _with_size(superframe: tuple[bytes, VirtioNetHeader]) -> tuple[bytes, int, V
     return data, header.hdr_len + header.gso_size, header
 
 
+def test_short_train_is_not_worth_the_look() -> None:
+    seven, eight = (cut(*Flow().superframe(bytes(100 * count), 100)) for count in (7, 8))
+
+    assert join(seven, EVERYTHING) == [seven]
+    assert [train.count for train in join(eight, EVERYTHING)] == [8]
+    assert join(eight, EVERYTHING, least=9) == [eight]
+
+
 def test_superframes_are_no_longer_than_ip_can_say() -> None:
     frames = list(Flow().frames(bytes(200 * 1000), 1000))
-    result = join(Train(b"".join(frames), 1054), EVERYTHING)
+    result = join_all(Train(b"".join(frames), 1054), EVERYTHING)
 
     assert [train.count for train in result] == [65, 65, 65, 5]
     assert [bytes(frame) for train in result for frame in plain(train).frames()] == frames
@@ -551,7 +463,7 @@ def test_superframes_are_no_longer_than_ip_can_say() -> None:
 def test_superframes_have_no_more_datagrams_than_a_socket_expects() -> None:
     train = cut(*Flow(protocol=17).superframe(bytes(150 * 22), 22))
 
-    assert [joined.count for joined in join(train, EVERYTHING)] == [64, 64, 22]
+    assert [joined.count for joined in join_all(train, EVERYTHING)] == [64, 64, 22]
 
 
 def test_fixed_ids_are_joined_on_request() -> None:
@@ -561,9 +473,9 @@ def test_fixed_ids_are_joined_on_request() -> None:
         b"".join(replace(flow, fragment=0).frame(bytes(30)) for _ in range(5)), flow.size + 30
     )
 
-    assert join(train, EVERYTHING) == [train]
-    assert [joined.count for joined in join(train, EVERYTHING, fixed_ids=True)] == [5]
-    assert join(may_fragment, EVERYTHING, fixed_ids=True) == [may_fragment]
+    assert join_all(train, EVERYTHING) == [train]
+    assert [joined.count for joined in join_all(train, EVERYTHING, fixed_ids=True)] == [5]
+    assert join_all(may_fragment, EVERYTHING, fixed_ids=True) == [may_fragment]
 
 
 @settings(max_examples=200)
@@ -571,6 +483,6 @@ def test_fixed_ids_are_joined_on_request() -> None:
 def test_any_train_is_joined_without_loss(noise: bytes, size: int, start: bytes) -> None:
     data = start[:200] + noise
 
-    result = join(Train(data, size), EVERYTHING, fixed_ids=True)
+    result = join_all(Train(data, size), EVERYTHING, fixed_ids=True)
 
     assert b"".join(bytes(plain(train).data) for train in result) == data

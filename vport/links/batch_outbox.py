@@ -152,12 +152,10 @@ class BatchOutbox(Outbox):
         if count > len(self._vectors):
             self._reserve(1 << (count - 1).bit_length())
         destinations, buffers, sizes = zip(*waiting, strict=True)
-        frame_sizes: Integers = np.array(sizes, np.int64)
         rows: Integers = np.array([destination.row for destination in destinations], np.int64)
-        lengths: Integers = np.array(list(map(len, buffers)), np.int64)
+        addresses, lengths, kept = _locate(buffers)
         order: Integers = np.argsort(rows, kind="stable")
-        rows, frame_sizes, lengths = rows[order], frame_sizes[order], lengths[order]
-        addresses, kept = _locate(buffers)
+        rows, frame_sizes, lengths = rows[order], np.array(sizes, np.int64)[order], lengths[order]
         vectors = self._vectors[:count]
         vectors["base"] = addresses[order]
         vectors["len"] = lengths
@@ -231,23 +229,24 @@ class BatchOutbox(Outbox):
         self._remember(destination)
 
 
-def _locate(buffers: tuple[Buffer, ...]) -> tuple[Integers, object]:
-    """Find or make an address for the bytes of each buffer; also give what must be kept until sent."""
+def _locate(buffers: tuple[Buffer, ...]) -> tuple[Integers, Integers, object]:
+    """Find or make an address for the bytes of each buffer.
+
+    Gives the addresses, the lengths, and what must be kept until all has been sent.
+    """
     identities = list(map(id, buffers))
+    if identities.count(identities[0]) == len(buffers):  # a flood has one buffer for all destinations
+        array = np.frombuffer(buffers[0], np.uint8)
+        return np.full(len(buffers), address_of(array)), np.full(len(buffers), len(array)), array
+    different = dict(zip(identities, buffers, strict=True))
+    joined = b"".join([buffer for buffer in different.values() if len(buffer) < LONG])
+    place = address_of(np.frombuffer(joined, np.uint8)) if joined else 0
     places: dict[int, int] = {}
-    short: list[Buffer] = []
-    end = 0
-    different = dict(zip(identities, buffers, strict=True))  # a flood has one buffer for all destinations
     for identity, buffer in different.items():
         if len(buffer) < LONG:
-            places[identity] = end
-            short.append(buffer)
-            end += len(buffer)
-    joined = b"".join(short)
-    start = address_of(np.frombuffer(joined, np.uint8)) if joined else 0
-    for identity, buffer in different.items():
-        if identity in places:
-            places[identity] += start
+            places[identity] = place
+            place += len(buffer)
         else:
             places[identity] = address_of(np.frombuffer(buffer, np.uint8))
-    return np.array(list(map(places.__getitem__, identities)), np.int64), joined
+    addresses = np.array(list(map(places.__getitem__, identities)), np.int64)
+    return addresses, np.array(list(map(len, buffers)), np.int64), joined

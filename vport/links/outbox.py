@@ -138,7 +138,7 @@ class Outbox:
             return 1
         return max(1, min(self._max_segments, self._max_payload // frame_size))
 
-    def _send(self, destination: Destination, data: Buffer, frame_size: int) -> None:
+    def _send(self, destination: Destination, data: Buffer, frame_size: int, *, again: bool = False) -> None:
         control = destination.source
         if len(data) > frame_size:
             control = [*control, (SOL_UDP, UDP_SEGMENT, struct.pack("H", frame_size))]
@@ -148,20 +148,29 @@ class Outbox:
             else:
                 self._sock.sendmsg([data], control, 0, destination.address)
         except OSError as error:
-            self._failed(destination, data, frame_size, error)
+            self._failed(destination, data, frame_size, error, again=again)
 
-    def _failed(self, destination: Destination, data: Buffer, frame_size: int, error: OSError) -> None:
+    def _failed(
+        self,
+        destination: Destination,
+        data: Buffer,
+        frame_size: int,
+        error: OSError,
+        *,
+        again: bool = False,
+    ) -> None:
+        """Deal with what the kernel refused: in smaller pieces, once more, or not at all."""
         if error.errno in _NOT_NOW:
             destination.discards["queue-full"] += -(-len(data) // frame_size)
         elif len(data) > frame_size and error.errno in NO_SEGMENTS:
             self._shrink(destination, len(data), frame_size, error)
             for piece in self._pieces(destination, data, frame_size):
                 self._send(destination, piece, frame_size)
+        elif error.errno == errno.EMSGSIZE and len(data) <= self._max_payload and not again:
+            # A router's word about an earlier frame, told on this occasion (udp(7)): this one still goes.
+            self._send(destination, data, frame_size, again=True)
         elif error.errno == errno.EMSGSIZE:
             destination.discards["oversized"] += 1
-        elif error.errno == errno.EINVAL and destination.source:
-            self.set_source(destination, b"")  # our address that the far end wrote to is gone
-            self._send(destination, data, frame_size)
         else:
             destination.discards["unreachable"] += -(-len(data) // frame_size)
             self._report(destination, error)

@@ -9,6 +9,7 @@ behind the other into one buffer, so that frames of one size are a train without
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections import Counter
@@ -19,6 +20,7 @@ import trio
 from vport.errors import FrameError, LinkError
 from vport.ethernet import HEADER_SIZE
 from vport.links.base import Link
+from vport.links.readiness import notify_closing, serve_readable
 from vport.links.tuntap import open_device, set_features
 from vport.netdev import in_namespace
 from vport.offload import (
@@ -46,6 +48,13 @@ if TYPE_CHECKING:
 FRAMES_A_TURN: Final = 256  # a quarter of a millisecond at a microsecond each
 BYTES_A_TURN: Final = 192 * 1024  # four superframes; more leaves the processor's second-level cache
 _ROOM: Final = 65536 + 64  # bytes of the largest superframe, with some slack
+
+# --- what is joined before it is written ---
+
+# Joining costs 50 µs however short the train, a write 1 µs a frame. A TCP superframe saves the receiver one
+# pass and half an acknowledgement a frame (13 % of a core at 1 Gbit/s), a UDP one only where the application
+# uses UDP_GRO.
+_JOIN_AT_LEAST: Final = 16  # frames
 
 # --- superframes are bounded so that their frames fill one UDP_SEGMENT send ---
 
@@ -161,17 +170,17 @@ class TapLink(Link):
         Raises:
             LinkError: the device was deleted.
         """
-        task_status.started()
-        try:
-            while self._descriptor >= 0:
-                await trio.lowlevel.wait_readable(self._descriptor)
-                while self._descriptor >= 0 and self._turn(sink):
-                    await trio.lowlevel.checkpoint()
-        except trio.ClosedResourceError:
+        if self._descriptor < 0:
+            task_status.started()
             return
+        with contextlib.suppress(trio.ClosedResourceError):
+            task_status.started()
+            await serve_readable(self._descriptor, lambda: self._turn(sink))
 
     def _turn(self, sink: Sink) -> bool:
         """Deliver what one turn allows; return whether more may be waiting."""
+        if self._descriptor < 0:
+            return False
         more = self._fill()
         for train in self._trains():
             sink.deliver(train)
@@ -194,7 +203,8 @@ class TapLink(Link):
         except BlockingIOError:
             return False
         except OSError as error:
-            raise LinkError(f"{self.name} was deleted ({error.strerror})") from error
+            what = "was deleted" if error.errno == errno.EBADFD else f"cannot be read: {error.strerror}"
+            raise LinkError(f"{self.name} {what}") from error
         return True
 
     def _trains(self) -> Iterator[Train]:
@@ -242,8 +252,8 @@ class TapLink(Link):
 
     def transmit(self, train: Train) -> None:
         """Write the frames, as superframes where they join; discard and count what the device refuses."""
-        if train.offload is None and len(train.data) <= train.frame_size:
-            self._write(self._no_header, train.data, 1)
+        if train.offload is None and len(train.data) < train.frame_size * _JOIN_AT_LEAST:
+            self._write_frames(train)
             return
         try:
             pieces = join(train, self._takes, fixed_ids=self._fixed_ids)
@@ -251,11 +261,17 @@ class TapLink(Link):
             self.discards["malformed"] += train.count
             return
         for piece in pieces:
-            if piece.offload is not None:
-                self._write(piece.offload.encode(), piece.data, piece.count)
+            if piece.offload is None:
+                self._write_frames(piece)
             else:
-                for frame in piece.frames():
-                    self._write(self._no_header, frame, 1)
+                self._write(piece.offload.encode(), piece.data, piece.count)
+
+    def _write_frames(self, train: Train) -> None:
+        if len(train.data) <= train.frame_size:
+            self._write(self._no_header, train.data, 1)
+            return
+        for frame in train.frames():
+            self._write(self._no_header, frame, 1)
 
     def _write(self, header: Buffer, data: Buffer, count: int) -> None:
         try:
@@ -268,7 +284,7 @@ class TapLink(Link):
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
-        trio.lowlevel.notify_closing(descriptor)
+        notify_closing(descriptor)
         _release(descriptor)
 
 

@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -17,6 +18,7 @@ from vport.errors import LinkError, RefusedError
 from vport.ethernet import HEADER_SIZE
 from vport.links.base import Accept, Attachment, Link, Listener, Sink
 from vport.links.datagrams import (
+    Resolver,
     SocketAddress,
     ask_for_local_address,
     format_address,
@@ -27,6 +29,7 @@ from vport.links.datagrams import (
 )
 from vport.links.inbox import without_short
 from vport.links.postbox import open_postbox
+from vport.links.readiness import notify_closing, serve_readable
 from vport.train import Train
 
 if TYPE_CHECKING:
@@ -85,6 +88,12 @@ class UdpListener(Listener):
     Made by ``open_udp_listener``. What a peer sends that is no frame is counted in the peer's
     ``discards``; from strangers it is counted here, and makes no peer.
 
+    Args:
+        sock: a bound UDP socket, now the listener's.
+        locator: how it was asked for.
+        segmentation: whether to let the kernel cut trains.
+        batches: whether to use the batch system calls.
+
     Attributes:
         address: what the socket is bound to, as the socket module gives it.
         refused: newcomers' datagrams that the switch refused to make a peer of.
@@ -92,17 +101,17 @@ class UdpListener(Listener):
     """
 
     def __init__(
-        self, sock: socket.socket, idle: float, *, segmentation: bool = True, batches: bool = True
+        self, sock: socket.socket, locator: UdpLocator, *, segmentation: bool = True, batches: bool = True
     ) -> None:
         self.address: SocketAddress = sock.getsockname()
-        self.description = f"udp://{format_address(self.address)}"
+        self.description = str(replace(locator, port=self.address[1]))
         self.refused = 0
         self.discards: Counter[str] = Counter()
         self._inbox, self.outbox = open_postbox(
             sock, self._send_failed, segmentation=segmentation, batches=batches
         )
         self._sock = sock
-        self._idle = idle
+        self._idle = locator.idle
         self._peers: dict[Hashable, UdpPeer] = {}
         self._peers_by_address: dict[SocketAddress, UdpPeer] = {}
         self._refused_logged_at = -REFUSAL_LOG_INTERVAL
@@ -127,7 +136,7 @@ class UdpListener(Listener):
     def close(self) -> None:
         """Close the socket and forget all peers."""
         if self._sock.fileno() >= 0:
-            trio.lowlevel.notify_closing(self._sock)
+            notify_closing(self._sock.fileno())
             self._sock.close()
             self._peers.clear()
             self._peers_by_address.clear()
@@ -140,20 +149,20 @@ class UdpListener(Listener):
             self.outbox.release(peer.destination)
 
     async def _receive(self, accept: Accept) -> None:
-        while True:
+        while self._sock.fileno() >= 0:
             try:
-                arrivals, more = self._inbox.receive()
+                await serve_readable(self._sock.fileno(), lambda: self._turn(accept))
             except OSError as error:
-                if self._sock.fileno() < 0:
-                    return
                 await self._survive(error)
-                continue
-            if arrivals:
-                self._deliver(arrivals, accept)
-            if more:
-                await trio.lowlevel.checkpoint()
-            else:
-                await trio.lowlevel.wait_readable(self._sock)
+
+    def _turn(self, accept: Accept) -> bool:
+        """Deliver a bounded batch of what has come; return whether more may be waiting."""
+        if self._sock.fileno() < 0:
+            return False
+        arrivals, more = self._inbox.receive()
+        if arrivals:
+            self._deliver(arrivals, accept)
+        return more
 
     async def _survive(self, error: OSError) -> None:
         logger.warning("%s: receiving failed, trying again: %s", self.description, error)
@@ -161,7 +170,7 @@ class UdpListener(Listener):
 
     def _deliver(self, arrivals: list[Arrival], accept: Accept) -> None:
         now = time.monotonic()
-        reached: list[UdpPeer] = []
+        reached: dict[UdpPeer, None] = {}
         for origin, data, frame_size in arrivals:
             peer = self._peers.get(origin)
             if peer is None:
@@ -173,7 +182,7 @@ class UdpListener(Listener):
                 data = without_short(data, frame_size, peer.discards)
             if data:
                 peer.attachment.deliver(Train(data, frame_size))
-                reached.append(peer)
+                reached[peer] = None
         for peer in reached:
             peer.attachment.flush()
 
@@ -228,26 +237,26 @@ class UdpListener(Listener):
                     peer.attachment.detach(f"idle for {self._idle:g} s")
 
 
-async def open_udp_listener(locator: UdpLocator) -> UdpListener:
+async def open_udp_listener(locator: UdpLocator, *, resolver: Resolver = resolve) -> UdpListener:
     """Bind a socket as ``locator`` says: no host means all addresses of both families.
 
     Raises:
         LinkError: the address cannot be had; says why and what to do.
     """
-    sock = await _bind(locator)
+    sock = await _bind(locator, resolver)
     complaint = raise_buffers(sock)
     if complaint:
         logger.warning("%s: %s", locator, complaint)
     if sock.getsockname()[0] in {"::", "0.0.0.0"}:
         ask_for_local_address(sock)
-    return UdpListener(sock, locator.idle)
+    return UdpListener(sock, locator)
 
 
-async def _bind(locator: UdpLocator) -> socket.socket:
+async def _bind(locator: UdpLocator, resolver: Resolver) -> socket.socket:
     if not locator.host:
         return _bind_to_all(locator)
     try:
-        found = await resolve(locator.host, locator.port)
+        found = await resolver(locator.host, locator.port)
     except OSError as error:
         raise LinkError(
             f"{locator}: cannot find the address of {locator.host}: {error.strerror}; "

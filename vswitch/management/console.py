@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from vport._version import __version__
 from vport.errors import LinkError
+from vport.shell.protocol import printable
 from vswitch.management.client import Farewell
 from vswitch.management.connection import SwitchConnection
-from vswitch.management.protocol import printable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from vswitch.management.client import Answer, Notice
 
@@ -178,14 +179,15 @@ class _Script:
         """Run the commands on standard input; give 0 if all succeeded, else 1."""
         failures = 0
         with self._reading:
-            async for number, line in _numbered_lines():
-                answer = await self._ask(line)
-                if isinstance(answer, Farewell):
-                    break
-                _print_lines(answer)
-                if answer.is_failure:
-                    complain(f"line {number}: {printable(line)}: {answer.status}")
-                    failures += 1
+            async with aclosing(_numbered_lines()) as lines:
+                async for number, line in lines:
+                    answer = await self._ask(line)
+                    if isinstance(answer, Farewell):
+                        break
+                    _print_lines(answer)
+                    if answer.is_failure:
+                        complain(f"line {number}: {printable(line)}: {answer.status}")
+                        failures += 1
         self._connection.check()
         return int(failures > 0)
 
@@ -200,14 +202,24 @@ class _Script:
             ) from None
 
 
-async def _numbered_lines() -> AsyncIterator[tuple[int, str]]:
+async def _numbered_lines() -> AsyncGenerator[tuple[int, str], None]:
     """Read the commands on standard input with their line numbers; blank lines and comments are left out."""
-    number = 0
-    while text := await trio.to_thread.run_sync(sys.stdin.buffer.readline, abandon_on_cancel=True):
-        number += 1
-        line = text.decode("utf-8", "surrogateescape").strip()
-        if line and not line.startswith("#"):
-            yield number, line
+    number, rest, data = 0, b"", b"."
+    while data:
+        data = await trio.to_thread.run_sync(_read_standard_input, abandon_on_cancel=True)
+        *lines, rest = (rest + data).split(b"\n")
+        if not data:
+            lines.append(rest)
+        for raw in lines:
+            number += 1
+            line = raw.decode("utf-8", "surrogateescape").strip()
+            if line and not line.startswith("#"):
+                yield number, line
+
+
+def _read_standard_input() -> bytes:
+    """Read what is there; not through ``sys.stdin``, whose lock an abandoned thread would keep for ever."""
+    return os.read(0, 65536)
 
 
 # --- output ---

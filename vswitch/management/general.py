@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from vport._version import __version__
 from vport.ethernet import format_mac
-from vswitch.management.command import Command, Menu, Optional, Reply, Session, Word, command
+from vport.shell.command import Command, Menu, Optional, Reply, Session, Word, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

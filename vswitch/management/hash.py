@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError
 from vport.ethernet import VID_MAX, MacAddress, Vid, format_mac
+from vport.shell.command import Integer, Mac, Menu, Optional, Session, command
 from vswitch.fdb import CAPACITY_MAX, TIME_MAX
-from vswitch.management.command import Integer, Mac, Menu, Optional, Session, command
 from vswitch.vlan import DEFAULT_VID
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ _64_BITS: Final = (1 << 64) - 1
 
 
 def bucket_of(mac: bytes, vid: int, buckets: int) -> int:
-    """Give the bucket in which VDE keeps a station: Murmur3's finalizer over address and VLAN.
+    """Give the bucket in which VDE keeps a station: the mixing steps of Murmur3 over address and VLAN.
 
     Our table has no buckets; the number keeps ``hash/print`` in the form and order that programs know.
     """
     key = int.from_bytes(mac, "little") | vid << 48
     key = ((key ^ key >> 33) * 0xFF51AFD7ED558CCD) & _64_BITS
     key = ((key ^ key >> 33) * 0xC4CEB9FE1A85EC53) & _64_BITS
-    return (key ^ key >> 33) & (buckets - 1)
+    return key & (buckets - 1)
 
 
 def _line(bucket: int, entry: FdbEntry, now: float) -> str:

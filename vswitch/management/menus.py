@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from vport.shell.command import Catalog
 from vswitch.management import debug, general, port, vlan
 from vswitch.management import hash as hash_
-from vswitch.management.command import Catalog
 
 
 def switch_catalog() -> Catalog:

@@ -55,7 +55,7 @@ def test_help_of_the_original_is_read() -> None:
     assert len(VDE) == 21
     assert VDE[0] == HelpEntry("ds", True, (), "DATA SOCKET MENU")
     assert VDE[1] == HelpEntry("ds/showinfo", False, (), "show ds info")
-    assert VDE[11] == HelpEntry("hash/find", False, ("MAC", "VLAN"), "MAC lookup")
+    assert VDE[9] == HelpEntry("hash/find", False, ("MAC", "VLAN"), "MAC lookup")
 
 
 def test_help_of_our_switch_is_read_as_it_was_meant() -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vswitch.management.command import Reply
-from vswitch.management.messages import FDB_ADDED, Message
-from vswitch.management.protocol import (
+from vport.shell.command import Reply
+from vport.shell.message import Message
+from vport.shell.protocol import (
     END_OF_SESSION,
     MAX_LINE,
     PROMPT,
@@ -19,6 +19,7 @@ from vswitch.management.protocol import (
     encode_reply,
     encode_status,
 )
+from vswitch.management.messages import FDB_ADDED
 
 
 def connected() -> ServerProtocol:

@@ -5,11 +5,11 @@
 
     MENU = Menu("hash", "HASH TABLE MENU", (set_expire, ...))
 
-A function gets the switch, the session that asks, and one value for each declared argument; it returns
-a ``Reply``, the lines to print, or nothing, and raises ``CommandError`` for what cannot be done. It may be
-``async``. A ``Catalog`` joins the menus, finds the command that a line names and reads its arguments;
-``execute`` does all of it for one line. Numbers are decimal, too many arguments are an error, and an
-error says which argument was wrong and what is allowed.
+A function gets what the shell controls (a switch, a cable), the session that asks, and one value for each
+declared argument; it returns a ``Reply``, the lines to print, or nothing, and raises ``CommandError`` for
+what cannot be done. It may be ``async``. A ``Catalog`` joins the menus, finds the command that a line names
+and reads its arguments; ``execute`` does all of it for one line. Numbers are decimal, too many arguments are
+an error, and an error says which argument was wrong and what is allowed.
 
 How replies look on the wire is in ``protocol``; nothing here reads a clock or a socket.
 """
@@ -28,8 +28,6 @@ from vport.ethernet import MacAddress, parse_mac
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from vswitch.management.control import Control
 
 T = TypeVar("T")
 
@@ -331,7 +329,7 @@ class Catalog:
                     yield entry.path, entry.syntax, entry.help
 
 
-async def execute(control: Control, session: Session, line: str) -> Reply:
+async def execute(control: object, session: Session, line: str) -> Reply:
     """Carry out one line that is neither blank nor a comment; whatever the line, there is a reply.
 
     Awaits only what the command itself awaits: most finish without giving way to another task.

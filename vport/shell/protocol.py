@@ -26,12 +26,12 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from vswitch.management.command import Reply
+from vport.shell.command import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vswitch.management.messages import Message
+    from vport.shell.message import Message
 
 # --- constants of the protocol ---
 
@@ -87,11 +87,11 @@ def encode_status(number: int, detail: str = "") -> bytes:
     return f"{STATUS_BASE + number} {words}\n".encode()
 
 
-def encode_reply(reply: Reply) -> bytes:
+def encode_reply(reply: Reply, prompt: bytes = PROMPT) -> bytes:
     """Encode a reply with the prompt that follows it."""
     if reply.ends_session:
         return END_OF_SESSION
-    status = encode_status(reply.errno, reply.detail) + PROMPT
+    status = encode_status(reply.errno, reply.detail) + prompt
     if reply.lines is None:
         return status
     return b"".join((DATA_START, encode_lines(reply.lines), DATA_END, status))
@@ -116,13 +116,14 @@ class ServerProtocol:
         ended: a reply ended the session; send what is left and close.
     """
 
-    def __init__(self, banner: Iterable[str]) -> None:
+    def __init__(self, banner: Iterable[str], prompt: bytes = PROMPT) -> None:
         self.ended = False
+        self._prompt = prompt
         self._partial = bytearray()
         self._partial_at = 0.0
         self._skipping = False
         self._lines: deque[bytes | None] = deque()  # None: a line that was too long
-        self._output = bytearray(encode_lines(banner) + PROMPT)
+        self._output = bytearray(encode_lines(banner) + prompt)
 
     def receive(self, data: bytes, now: float) -> None:
         """Take bytes from the client. At most one line's worth is kept beyond the complete lines."""
@@ -154,14 +155,14 @@ class ServerProtocol:
             if line is None:
                 self.reply(Reply(None, 22, f"the line is longer than {MAX_LINE} bytes"))
             elif not line or line.startswith(b"#"):
-                self._output += PROMPT
+                self._output += self._prompt
             else:
                 return line.decode("utf-8", "backslashreplace")
         return None
 
     def reply(self, reply: Reply) -> None:
         """Answer the command that ``next_command`` gave last."""
-        self._output += encode_reply(reply)
+        self._output += encode_reply(reply, self._prompt)
         self.ended = self.ended or reply.ends_session
 
     def data_to_send(self) -> bytes:

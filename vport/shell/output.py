@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from vswitch.management.messages import LOST, Message
-from vswitch.management.protocol import encode_message
+from vport.shell.message import LOST, Message
+from vport.shell.protocol import encode_message
 
 MESSAGE_LIMIT: Final = 65536  # bytes waiting above which messages are lost: some 1000 messages
 READ_LIMIT: Final = 65536  # bytes waiting above which the session's next command has to wait

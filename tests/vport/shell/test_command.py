@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vport.errors import CommandError
-from vswitch.management.command import (
+from vport.shell.command import (
     Catalog,
     Integer,
     Mac,

@@ -13,23 +13,19 @@ import logging
 import socket
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from vswitch.management.command import Session, execute
-from vswitch.management.general import BANNER
-from vswitch.management.messages import describe
-from vswitch.management.output import OutputQueue
-from vswitch.management.protocol import ServerProtocol, encode_message, encode_status
+from vport.shell.command import Session, execute
+from vport.shell.output import OutputQueue
+from vport.shell.protocol import PROMPT, ServerProtocol, encode_message, encode_status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from vswitch.events import Event
-    from vswitch.management.command import Catalog, Reply
-    from vswitch.management.control import Control
-    from vswitch.management.messages import Message
+    from vport.shell.command import Catalog, Reply
+    from vport.shell.message import Message
 
 logger = logging.getLogger(__name__)
 
@@ -42,18 +38,37 @@ _OUT_OF_RESOURCES: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOB
 _RETRY_ACCEPT: Final = 0.1  # seconds
 
 
+class Controlled(Protocol):
+    """What the commands of a shell act on, as far as the server must know it."""
+
+    def publish_events(self) -> None:
+        """Pass on what a command that was just carried out has brought about."""
+
+
 class ManagementServer:
     """Everything that is said over the management socket.
 
     Args:
-        control: the switch.
+        control: what the commands act on: the switch.
         catalog: its commands.
+        banner: what a session is greeted with.
+        prompt: what follows every reply.
         max_sessions: how many may be open; more are told so and closed.
     """
 
-    def __init__(self, control: Control, catalog: Catalog, *, max_sessions: int = MAX_SESSIONS) -> None:
+    def __init__(
+        self,
+        control: Controlled,
+        catalog: Catalog,
+        banner: Sequence[str],
+        *,
+        prompt: bytes = PROMPT,
+        max_sessions: int = MAX_SESSIONS,
+    ) -> None:
         self._control = control
         self._catalog = catalog
+        self._banner = banner
+        self._prompt = prompt
         self._max_sessions = max_sessions
         self._sessions: set[_SocketSession] = set()
 
@@ -73,17 +88,19 @@ class ManagementServer:
                 else:
                     nursery.start_soon(self._run_session, client)
 
-    def publish(self, events: Iterable[Event]) -> None:
-        """Tell the sessions that asked for it what happened. Never waits and never fails."""
+    def publish(self, messages: Iterable[Message]) -> None:
+        """Tell the sessions that asked for it what happened. Never waits and never fails.
+
+        ``messages`` may be made as they are asked for: nothing is asked while nobody wants any.
+        """
         wanted: set[str] = set()
         for session in self._sessions:
             wanted |= session.subscriptions
         if not wanted:
             return
-        for event in events:
-            for message in describe(event):
-                if message.category.path in wanted:
-                    self._send_message(message)
+        for message in messages:
+            if message.category.path in wanted:
+                self._send_message(message)
 
     def _send_message(self, message: Message) -> None:
         data = encode_message(message)
@@ -99,7 +116,8 @@ class ManagementServer:
 
     async def _run_session(self, client: socket.socket) -> None:
         with client:
-            session = _SocketSession(client, self._control, self._catalog)
+            protocol = ServerProtocol(self._banner, self._prompt)
+            session = _SocketSession(client, self._control, Session(self._catalog), protocol)
             self._sessions.add(session)
             try:
                 await session.run()
@@ -111,12 +129,14 @@ class ManagementServer:
 class _SocketSession:
     """One client's connection."""
 
-    def __init__(self, client: socket.socket, control: Control, catalog: Catalog) -> None:
+    def __init__(
+        self, client: socket.socket, control: Controlled, session: Session, protocol: ServerProtocol
+    ) -> None:
         client.setblocking(False)
         self._socket = client
         self._control = control
-        self._session = Session(catalog)
-        self._protocol = ServerProtocol(BANNER)
+        self._session = session
+        self._protocol = protocol
         self._output = OutputQueue()
         self._output_waits = trio.Event()  # set when there is something to send
         self._output_moved = trio.Event()  # set when something was sent

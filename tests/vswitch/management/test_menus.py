@@ -1,0 +1,312 @@
+"""The commands of each menu, on the real bridge: what they print, what they change, what they refuse."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tests.vswitch.management.small_switch import SmallSwitch
+from vport.shell.command import Session, execute
+from vport.train import Train
+from vswitch.management.control import SocketInfo
+from vswitch.management.hash import bucket_of
+from vswitch.management.menus import switch_catalog
+from vswitch.management.messages import CATEGORIES
+
+if TYPE_CHECKING:
+    from vport.shell.command import Command
+
+CATALOG = switch_catalog()
+
+
+class Operator:
+    """Gives commands to a switch and reads the replies, without any socket between them."""
+
+    def __init__(self, switch: SmallSwitch) -> None:
+        self.switch = switch
+        self.session = Session(CATALOG)
+
+    def __call__(self, line: str) -> tuple[int, list[str] | None]:
+        """Run a command; give its errno and its lines."""
+
+        async def main() -> tuple[int, list[str] | None]:
+            reply = await execute(self.switch, self.session, line)
+            return reply.errno, None if reply.lines is None else list(reply.lines)
+
+        return trio.run(main)
+
+    def detail(self, line: str) -> str:
+        """Run a command that fails; give what it says beside the errno."""
+
+        async def main() -> str:
+            return (await execute(self.switch, self.session, line)).detail
+
+        return trio.run(main)
+
+
+@pytest.fixture
+def switch() -> SmallSwitch:
+    return SmallSwitch()
+
+
+@pytest.fixture
+def ask(switch: SmallSwitch) -> Operator:
+    return Operator(switch)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [command for menu in CATALOG.menus for command in menu.commands],
+    ids=lambda command: command.path,
+)
+def test_functions_take_what_their_commands_declare(command: Command) -> None:
+    assert len(inspect.signature(command.function).parameters) == 2 + len(command.arguments)
+
+
+def test_names_fit_their_column() -> None:
+    for path, _, text in CATALOG.entries():
+        assert len(path) <= 18
+        assert text
+
+
+def test_general_commands_come_before_the_menus() -> None:
+    assert [path for path, _, _ in CATALOG.entries()][:6] == [
+        "help", "logout", "shutdown", "showinfo", "debug", "debug/list",
+    ]  # fmt: skip
+
+
+# --- general ---
+
+
+def test_help_lists_what_starts_with_its_argument(ask: Operator) -> None:
+    assert ask("help vlan/c") == (
+        0,
+        [
+            "COMMAND PATH       SYNTAX          HELP",
+            "------------       --------------  ------------",
+            "vlan/create        VLAN            create a VLAN",
+        ],
+    )
+    number, lines = ask("help nosuch")
+    assert number == 0
+    assert lines is not None
+    assert len(lines) == 2
+
+
+def test_showinfo_says_what_runs_since_when(ask: Operator, switch: SmallSwitch) -> None:
+    switch.clock = 12.9
+    _, lines = ask("showinfo")
+    assert lines is not None
+    assert re.fullmatch(r"\w+ V\.[0-9.]+", lines[0])
+    assert lines[2] == ""
+    assert re.fullmatch(r"pid \d+ MAC 00:ff:00:00:00:01 uptime 12", lines[3])
+    assert lines[4:] == []
+
+    switch.management = SocketInfo("/run/vs.mgmt", 0o600)
+    _, lines = ask("showinfo")
+    assert lines is not None
+    assert lines[4] == "mgmt /run/vs.mgmt perm 0600"
+
+
+# --- hash ---
+
+
+@pytest.mark.parametrize(
+    ("mac", "vid", "bucket"),
+    [("020000000001", 0, 43), ("020000000003", 10, 31), ("020000000005", 10, 100), ("020000000003", 20, 125)],
+)
+def test_buckets_are_those_of_the_original(mac: str, vid: int, bucket: int) -> None:
+    assert bucket_of(bytes.fromhex(mac), vid, 128) == bucket
+
+
+def test_hash_prints_what_the_original_prints(ask: Operator, switch: SmallSwitch) -> None:
+    ports = [switch.plug("x", number) for number in range(1, 6)]
+    switch.learn("02:00:00:00:00:02", ports[1])
+    switch.clock = 1.5
+    for number, vid in ((3, 10), (1, 0)):
+        switch.learn(f"02:00:00:00:00:{number:02x}", ports[number - 1], vid)
+    assert ask("hash/print") == (
+        0,
+        [
+            "Hash: 0031 Addr: 02:00:00:00:00:03 VLAN 0010 to port: 003  age 0 secs",
+            "Hash: 0043 Addr: 02:00:00:00:00:01 VLAN 0000 to port: 001  age 0 secs",
+            "Hash: 0060 Addr: 02:00:00:00:00:02 VLAN 0000 to port: 002  age 1 secs",
+        ],
+    )
+    one = ["Hash: 0031 Addr: 02:00:00:00:00:03 VLAN 0010 to port: 003  age 0 secs"]
+    for mac in ("02:00:00:00:00:03", "2.0.0.0.0.3"):
+        assert ask(f"hash/find {mac} 10") == (0, one)
+    assert ask("hash/find 02:00:00:00:00:03") == (19, [])
+    assert ask("hash/find 02:00:00") == (22, [])
+    assert ask("hash/find") == (22, [])
+
+
+def test_newest_entry_of_a_bucket_comes_first(ask: Operator, switch: SmallSwitch) -> None:
+    endpoint = switch.plug("x")
+    assert ask("hash/setsize 1") == (0, None)
+    for number in (1, 2, 3):
+        switch.learn(f"02:00:00:00:00:{number:02x}", endpoint)
+    _, lines = ask("hash/print")
+    assert lines is not None
+    assert [line[28:34] for line in lines] == [":00:03", ":00:02", ":00:01"]
+
+
+def test_hash_settings_are_shown_and_changed(ask: Operator, switch: SmallSwitch) -> None:
+    assert ask("hash/showinfo") == (
+        0,
+        ["Hash size 128", "GC interval 2 secs", "GC expire 100 secs", "Min persistence 3 secs"],
+    )
+    switch.learn("02:00:00:00:00:01", switch.plug("x"))
+    for line in ("hash/setsize 1000", "hash/setgcint 0", "hash/setexpire 4", "hash/setminper 0"):
+        assert ask(line) == (0, None)
+    assert ask("hash/showinfo") == (
+        0,
+        ["Hash size 1024", "GC interval 0 secs", "GC expire 4 secs", "Min persistence 0 secs"],
+    )
+    assert ask("hash/print") == (0, [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "hash/setsize 0",
+        "hash/setsize -1",
+        "hash/setsize 2000000000",
+        "hash/setgcint -3",
+        "hash/setgcint x",
+        "hash/setexpire 0",
+        "hash/setexpire abc",
+        "hash/setexpire 9 9",
+        "hash/setminper",
+        "hash/setminper -1",
+    ],
+)
+def test_wrong_hash_settings_change_nothing(ask: Operator, line: str) -> None:
+    before = ask("hash/showinfo")
+    assert ask(line) == (22, None)
+    assert ask("hash/showinfo") == before
+
+
+# --- port ---
+
+
+def test_ports_are_printed_as_the_original_prints_them(ask: Operator, switch: SmallSwitch) -> None:
+    assert ask("port/print") == (0, [])
+    first = switch.plug("a cable", 7)
+    switch.plug("another", 7)
+    switch.bridge.create_port(9, allocatable=False)
+    frame = bytes.fromhex("ffffffffffff020000000001") + bytes(48)
+    switch.bridge.receive(first.port, Train(frame, len(frame)), 0.0)
+    seven = [
+        "Port 0007 untagged_vlan=0000 ACTIVE - Unnamed Allocatable",
+        " Current User: NONE Access Control: (User: NONE - Group: NONE)",
+        " IN:  pkts          1          bytes                   60",
+        " OUT: pkts          0          bytes                    0",
+        "  -- endpoint ID 0002 module test        : another",
+        "  -- endpoint ID 0001 module test        : a cable",
+    ]
+    nine = [
+        "Port 0009 untagged_vlan=0000 INACTIVE - NOT Unnamed Allocatable",
+        " Current User: NONE Access Control: (User: NONE - Group: NONE)",
+        " IN:  pkts          0          bytes                    0",
+        " OUT: pkts          0          bytes                    0",
+    ]
+    assert ask("port/print") == (0, seven)
+    assert ask("port/print 7") == (0, seven)
+    assert ask("port/print7") == (0, seven)
+    assert ask("port/print 9") == (6, [])
+    assert ask("port/allprint") == (0, [*seven, *nine])
+    assert ask("port/allprint 9") == (0, nine)
+    assert ask("port/allprint 5") == (6, [])
+    for wrong in ("0", "33", "65536", "x"):
+        assert ask(f"port/print {wrong}") == (22, [])
+    assert ask.detail("port/print 33") == "PORT must be a number from 1 to 32, not '33'"
+
+
+def test_hub_mode_is_switched_and_shown(ask: Operator, switch: SmallSwitch) -> None:
+    assert ask("port/showinfo") == (0, ["Numports=32", "HUB=false", "counters=true"])
+    assert ask("port/sethub 1") == (0, None)
+    assert switch.bridge.is_hub
+    assert ask("port/showinfo") == (0, ["Numports=32", "HUB=true", "counters=true"])
+    for wrong in ("port/sethub", "port/sethub x", "port/sethub 2", "port/sethub 1 1"):
+        assert ask(wrong) == (22, None)
+    assert ask("port/sethub 0") == (0, None)
+    assert not switch.bridge.is_hub
+
+
+# --- vlan ---
+
+
+def test_vlans_are_created_and_printed(ask: Operator, switch: SmallSwitch) -> None:
+    for number in (1, 4094):
+        assert ask(f"vlan/create {number}") == (0, None)
+        assert ask(f"vlan/create {number}") == (17, None)
+    for wrong in ("0", "4095", "-1", "x", "", "1 2"):
+        assert ask(f"vlan/create {wrong}") == (22, None)
+    switch.plug("x", 3)
+    port = switch.bridge.create_port(5)
+    switch.bridge.add_tagged(port, switch.bridge.vlans[sorted(switch.bridge.vlans)[1]].vid)
+    active = " -- Port 0003 tagged=0 active=1 status=Forwarding"
+    assert ask("vlan/print") == (0, ["VLAN 0000", active, "VLAN 0001", "VLAN 4094"])
+    assert ask("vlan/allprint") == (
+        0,
+        [
+            "VLAN 0000",
+            active,
+            " -- Port 0005 tagged=0 active=0 status=Learning",
+            "VLAN 0001",
+            " -- Port 0005 tagged=1 active=0 status=Learning",
+            "VLAN 4094",
+        ],
+    )
+    assert ask("vlan/print 0") == (0, ["VLAN 0000", active])
+    assert ask("vlan/allprint 4094") == (0, ["VLAN 4094"])
+    assert ask("vlan/print 77") == (6, [])
+    assert ask("vlan/print 4095") == (22, [])
+
+
+# --- debug ---
+
+
+def test_categories_are_listed_with_their_state(ask: Operator) -> None:
+    number, lines = ask("debug/list port/ep")
+    assert number == 0
+    assert lines is not None
+    assert lines[0] == "CATEGORY               TAG STATUS HELP"
+    assert lines[2] == "port/ep/+              031 OFF    new endpoint"
+    assert ask("debug/add port/ep/+") == (0, None)
+    _, lines = ask("debug/list port/ep")
+    assert lines is not None
+    assert lines[2] == "port/ep/+              031 ON     new endpoint"
+
+
+def test_subscriptions_are_by_prefix(ask: Operator) -> None:
+    assert ask("debug/add nosuch") == (22, None)
+    assert ask("debug/del nosuch") == (22, None)
+    assert ask("debug/list nosuch")[0] == 2
+    assert ask("debug/del hash/+") == (2, None)
+    assert ask("debug/add port") == (0, None)
+    assert ask("debug/add port/ep") == (17, None)
+    assert ask("debug/add") == (0, None)
+    assert ask("debug/add") == (17, None)
+    assert ask.session.subscriptions == {category.path for category in CATEGORIES}
+    assert ask("debug/del port/ep/+") == (0, None)
+    assert ask("debug/del") == (0, None)
+    assert ask("debug/del") == (2, None)
+
+
+def test_messages_cannot_be_asked_for_where_they_have_no_way_to_go(ask: Operator) -> None:
+    ask.session.subscriptions = None
+    for line in ("debug/add", "debug/del"):
+        assert ask(line) == (9, None)
+    assert ask("debug/list") == (9, [])
+
+
+def test_tags_are_unique_and_known_to_clients() -> None:
+    tags = [category.tag for category in CATEGORIES]
+    assert len(set(tags)) == len(tags)
+    assert max(tags) < 0o100
