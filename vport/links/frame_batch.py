@@ -22,6 +22,8 @@ from vport.train import Train
 if TYPE_CHECKING:
     from collections import Counter
 
+    import trio
+
     from vport.ethernet import Buffer
 
 BATCH: Final = 64  # frames per system call: 96 KB of full frames, which stay in the cache until sent
@@ -33,7 +35,7 @@ _NOT_NOW: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 _SO_SNDBUFFORCE: Final = 32  # asm-generic/socket.h
 
 
-def raise_send_buffer(sock: socket.socket) -> None:
+def raise_send_buffer(sock: socket.socket | trio.socket.SocketType) -> None:
     """Let more frames wait for the far end; where the kernel caps it, as much as it allows."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, SEND_BUFFER)

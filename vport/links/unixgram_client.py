@@ -11,6 +11,7 @@ import trio
 
 from vport.errors import LinkError, SettingsError
 from vport.links.frame_batch import FrameInbox, find_calls
+from vport.links.readiness import notify_closing, serve_readable
 from vport.links.reconnecting import ReconnectingLink, Session
 from vport.links.unix_sender import Sender
 from vport.unix_files import SocketFile
@@ -52,15 +53,14 @@ class UnixgramSession(Session):
         return self._reason
 
     async def _receive(self, sink: Sink) -> None:
-        while True:
-            await trio.lowlevel.wait_readable(self._file.socket)
-            more = True
-            while more:
-                trains, more = self._inbox.receive(self._file.socket, self._discards)
-                for train in trains:
-                    sink.deliver(train)
-                sink.flush()
-                await trio.lowlevel.checkpoint()
+        def turn() -> bool:
+            trains, more = self._inbox.receive(self._file.socket, self._discards)
+            for train in trains:
+                sink.deliver(train)
+            sink.flush()
+            return more
+
+        await serve_readable(self._file.socket.fileno(), turn)
 
     def _gone(self, reason: str) -> None:
         self._reason = reason
@@ -71,7 +71,7 @@ class UnixgramSession(Session):
         self._gone(self._reason)
         self._sender.close()
         if self._file.socket.fileno() >= 0:
-            trio.lowlevel.notify_closing(self._file.socket)
+            notify_closing(self._file.socket.fileno())
             self._file.close()
 
 

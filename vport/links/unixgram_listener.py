@@ -15,6 +15,7 @@ from vport.errors import RefusedError, SettingsError
 from vport.ethernet import HEADER_SIZE
 from vport.links.base import Accept, Attachment, Link, Listener, Sink
 from vport.links.frame_batch import FRAME_MAXIMUM, raise_send_buffer
+from vport.links.readiness import notify_closing, serve_readable
 from vport.links.reconnecting import reason_of
 from vport.links.unix_sender import Sender
 from vport.train import Train
@@ -109,17 +110,14 @@ class UnixgramListener(Listener):
         async with trio.open_nursery() as nursery:
             task_status.started()
             with suppress(trio.ClosedResourceError):
-                while True:
-                    await trio.lowlevel.wait_readable(self.sock)
-                    while self._turn(accept, nursery):
-                        await trio.lowlevel.checkpoint()
+                await serve_readable(self.sock.fileno(), lambda: self._turn(accept, nursery))
             nursery.cancel_scope.cancel()
 
     def close(self) -> None:
         """Close the socket, remove its file and forget all peers. Idempotent."""
         if self.sock.fileno() < 0:
             return
-        trio.lowlevel.notify_closing(self.sock)
+        notify_closing(self.sock.fileno())
         self._file.close()
         for peer in self.peers:
             peer.close()
