@@ -8,15 +8,16 @@ within a peer stays.
 from __future__ import annotations
 
 import contextlib
+import copy
 import mmap
 import socket
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
 from vport.links.datagrams import DATAGRAM_SIZE, IN6_PKTINFO, IN_PKTINFO, is_connected, tells_local_address
-from vport.links.inbox import Arrival, Origin
+from vport.links.inbox import FULL_TURN, Arrival, Origin
 from vport.links.mmsg import IOVEC, MMSGHDR, NAME_SIZE, Calls, address_of, decode_address, name_size
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from vport.ethernet import Buffer
 
-BATCH: Final = 256  # datagrams or trains per turn: below half a millisecond of small frames
+BATCH: Final = FULL_TURN  # datagrams or trains per turn
 TRAIN_BATCH: Final = 8  # the same while long trains arrive: what was received is to be sent from the cache
 LONG: Final = 4096  # mean bytes per message that count as long trains
 JOINED_SIZE: Final = 60_000  # bytes up to which frames are joined: one send (65 507) carries them
@@ -90,9 +91,16 @@ class BatchInbox:
         origin_type = f"S{self._origin_size or 1}"
         self._origins = np.ndarray(BATCH, origin_type, sides.data, 0, (sides.shape[1],))
 
-    def receive(self) -> tuple[list[Arrival], bool]:
+    def beside(self, sock: socket.socket) -> Self:
+        """Make an inbox for another socket, in the same memory."""
+        twin = copy.copy(self)
+        twin._sock = sock  # noqa: SLF001 - one of us
+        twin._wanted = BATCH  # noqa: SLF001
+        return twin
+
+    def receive(self, limit: int = BATCH) -> tuple[list[Arrival], bool]:
         """Take up to a batch of datagrams or trains."""
-        wanted = self._wanted
+        wanted = min(self._wanted, limit)
         try:
             count = self._calls.receive(self._sock.fileno(), self._address, wanted)
         except (BlockingIOError, InterruptedError):

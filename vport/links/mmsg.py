@@ -7,6 +7,7 @@ columns. What is received and sent is the business of ``batch_inbox`` and ``batc
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -50,7 +51,7 @@ class Calls:
     """The two system calls of the C library.
 
     Raises:
-        OSError: this C library does not have them.
+        OSError: this C library does not have them, or the kernel or a sandbox refuses them.
     """
 
     def __init__(self) -> None:
@@ -70,6 +71,16 @@ class Calls:
         receive.restype = send.restype = ctypes.c_int
         self._receive = receive
         self._send = send
+        self._probe()
+
+    def _probe(self) -> None:
+        """See whether the kernel knows the calls: then it finds fault with the descriptor."""
+        for call in (self.receive, self.send):
+            try:
+                call(-1, 0, 0)
+            except OSError as error:
+                if error.errno != errno.EBADF:
+                    raise
 
     def receive(self, descriptor: int, messages: int, count: int) -> int:
         """Fill up to ``count`` ``MMSGHDR`` at the address ``messages``; give how many. Raises OSError."""
