@@ -50,14 +50,17 @@ _SOCKADDR_IN_SIZE: Final = 16
 class Calls:
     """The two system calls of the C library.
 
+    Args:
+        library: where they are; the C library that Python itself uses, if not given.
+
     Raises:
         OSError: this C library does not have them, or the kernel or a sandbox refuses them.
     """
 
-    def __init__(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
+    def __init__(self, library: ctypes.CDLL | None = None) -> None:
+        library = library or ctypes.CDLL(None, use_errno=True)
         try:
-            receive, send = libc.recvmmsg, libc.sendmmsg
+            receive, send = library.recvmmsg, library.sendmmsg
         except AttributeError:
             raise OSError("this C library has neither recvmmsg nor sendmmsg") from None
         receive.argtypes = [
