@@ -1,4 +1,6 @@
-"""TCP between two TAPs on one switch, beside a veth pair: ``python -m tests.bench.bench_tap_to_tap``, as root.
+"""TCP between two TAPs on one switch, beside a veth pair.
+
+    sudo .venv/bin/python -m tests.bench.bench_tap_to_tap
 
 Two namespaces are joined twice: by a veth pair, and by a switch of ours that has a TAP in each. The rounds
 of the two alternate, so that a drift of the machine hits both; printed are the medians and their ratio.
@@ -84,13 +86,10 @@ def main() -> None:
                 for kind, address in ADDRESSES.items():
                     figures[kind].append(throughput(address.format(2), args.seconds))
     veth, taps = (statistics.median(figures[kind]) for kind in ("veth", "taps"))
-    print(
-        f"veth to veth  {veth:6.2f} Gbit/s   (rounds: {', '.join(f'{one:.2f}' for one in figures['veth'])})"
-    )
-    print(
-        f"TAP to TAP    {taps:6.2f} Gbit/s   (rounds: {', '.join(f'{one:.2f}' for one in figures['taps'])})"
-    )
-    print(f"ratio         {taps / veth:6.2f}")
+    for name, kind, median in (("veth to veth", "veth", veth), ("TAP to TAP", "taps", taps)):
+        rounds = ", ".join(f"{one:.2f}" for one in figures[kind])
+        print(f"{name:13}{median:6.2f} Gbit/s   (rounds: {rounds})")
+    print(f"{'ratio':13}{taps / veth:6.2f}")
 
 
 if __name__ == "__main__":
