@@ -46,20 +46,24 @@ class Train:
         cut: the plain train that a superframe was cut into, kept by ``vport.offload.plain``.
     """
 
-    __slots__ = ("cut", "data", "frame_size", "offload")
+    __slots__ = ("_count", "cut", "data", "frame_size", "offload")
 
     def __init__(self, data: Buffer, frame_size: int, offload: VirtioNetHeader | None = None) -> None:
         self.data = data
         self.frame_size = frame_size
         self.offload = offload
         self.cut: Train | None = None
+        self._count = 0  # not known yet
 
     @property
     def count(self) -> int:
         """How many frames go over the wire."""
-        if self.offload is not None:
-            return self.offload.frame_count(len(self.data))
-        return -(-len(self.data) // self.frame_size) or 1  # an empty datagram is one frame, a bad one
+        if not self._count:  # every port that it leaves through asks
+            if self.offload is not None:
+                self._count = self.offload.frame_count(len(self.data))
+            else:
+                self._count = -(-len(self.data) // self.frame_size) or 1  # one empty datagram is a bad frame
+        return self._count
 
     @property
     def wire_bytes(self) -> int:

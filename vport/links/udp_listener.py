@@ -66,7 +66,7 @@ class UdpPeer(Link):
         self.attachment: Attachment
         self.destination = listener.outbox.destination(address, self.discards, local)
         self._listener = listener
-        self._outbox = listener.outbox
+        self.outlet = self._outbox = listener.outbox
 
     def transmit(self, train: Train) -> None:
         """Gather ``train`` with what the other peers of the listener are sent."""
