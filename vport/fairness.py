@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound="Hashable")
 
-# A burst of TCP keeps a queue filled for some ten milliseconds; whoever goes on for longer sends more than
-# is carried. Much longer would be felt by those who wait behind.
-PATIENCE: Final = 0.1  # seconds that the queue has to be full without a break
+# A burst of TCP keeps a queue filled for some milliseconds. Who waits behind one for ten is not harmed, and
+# who waits for fifty more within a second is.
+BURST: Final = 0.01  # seconds for which the queue may be full each time
+PATIENCE: Final = 0.05  # seconds beyond that, added up
+WINDOW: Final = 1.0  # seconds over which they are added up
 UNEQUAL: Final = 4  # times the frames of the least active member that make the most active one a burden
 
 TURN: Final = 0.001  # seconds of processor time that a turn may last
@@ -25,19 +27,22 @@ TURN: Final = 0.001  # seconds of processor time that a turn may last
 class Crowding(Generic[T]):
     """Watches a queue that its members fill together.
 
-    Only while the queue is never found empty is anything counted. Members that send about the same are
-    left alone, however much they send together: apart they would gain nothing.
+    Only while the queue is not found empty is anything counted. Members that send about the same are left
+    alone, however much they send together: apart they would gain nothing.
     """
 
     def __init__(self) -> None:
-        self._decision_at: float | None = None
         self._counts: dict[T, int] = {}
+        self._began = 0.0  # when the queue was first full in this window
+        self._full_since: float | None = None
+        self._full_at = 0.0
+        self._late = 0.0  # seconds beyond bursts, before ``_full_since``
 
     def relieve(self) -> None:
         """Note that the queue was emptied."""
-        if self._decision_at is not None:
-            self._decision_at = None
-            self._counts.clear()
+        if self._full_since is not None:
+            self._late += max(0.0, self._full_at - self._full_since - BURST)
+            self._full_since = None
 
     def crowd(self, taken: Iterable[tuple[T, int]], members: int, now: float) -> T | None:
         """Note what was taken out of a queue that holds more.
@@ -50,18 +55,26 @@ class Crowding(Generic[T]):
         Returns:
             whom to take out of the queue, None for nobody (yet).
         """
+        if self._full_since is None:
+            self._full_since = now
+            if now - self._began > WINDOW:
+                self._start_anew(now)
+        self._full_at = now
         counts = self._counts
-        if self._decision_at is None:
-            self._decision_at = now + PATIENCE
         for member, frames in taken:
             counts[member] = counts.get(member, 0) + frames
-        if now < self._decision_at or not counts:
+        if self._late + now - self._full_since < BURST + PATIENCE or not counts:
             return None
         heaviest = max(counts, key=counts.__getitem__)
         lightest = min(counts.values()) if len(counts) >= members else 0
         is_burden = counts[heaviest] > UNEQUAL * lightest
-        self.relieve()
+        self._start_anew(now)
         return heaviest if is_burden else None
+
+    def _start_anew(self, now: float) -> None:
+        self._counts.clear()
+        self._began = self._full_since = now
+        self._late = 0.0
 
 
 class Pace:

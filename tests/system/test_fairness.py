@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import multiprocessing
+import os
 import socket
 import statistics
 import struct
@@ -52,9 +53,18 @@ def frame(destination: bytes, source: bytes, ethertype: int = FLOOD) -> bytes:
     return destination + source + ethertype.to_bytes(2, "big") + bytes(46)
 
 
-# --- floods: frames between two stations behind one port, and every tenth a broadcast ---
+# --- floods ---
 
-FRAMES: Final = [frame(b"\xff" * 6, station(98)), *[frame(station(99), station(98))] * 9]
+
+def flood(send: Callable[[bytes], int], seconds: float) -> None:
+    """Send frames between two stations behind one port, and every ninth a broadcast."""
+    one, other = (station(2 * os.getpid() + number) for number in range(2))
+    frames = [frame(b"\xff" * 6, one), *[frame(one, other), frame(other, one)] * 4]
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for data in frames * 20:
+            with contextlib.suppress(OSError):  # a full queue, which is what is wanted
+                send(data)
 
 
 def flood_udp(port: int, seconds: float) -> None:
@@ -71,14 +81,6 @@ def flood_tap(netns: str, seconds: float) -> None:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as device:
         device.bind(("tap0", 0))
         flood(device.send, seconds)
-
-
-def flood(send: Callable[[bytes], int], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        for one in FRAMES * 20:
-            with contextlib.suppress(BlockingIOError, OSError):  # a full queue, which is what is wanted
-                send(one)
 
 
 # --- what is measured ---

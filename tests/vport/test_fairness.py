@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from vport.fairness import PATIENCE, TURN, UNEQUAL, Crowding, Pace
+from vport.fairness import BURST, PATIENCE, TURN, UNEQUAL, WINDOW, Crowding, Pace
+
+LONG = BURST + PATIENCE  # how long a queue is full before somebody is named
+MOMENT = 0.001
 
 
 def fill(crowding: Crowding[str], counts: dict[str, int], members: int, *, start: float = 0.0) -> str | None:
     """Keep the queue full for as long as it takes, in turns of a millisecond; give the first decision."""
-    for turn in range(round(PATIENCE * 1000) + 2):
-        decision = crowding.crowd(counts.items(), members, start + turn / 1000)
+    for turn in range(round(LONG / MOMENT) + 2):
+        decision = crowding.crowd(counts.items(), members, start + turn * MOMENT)
         if decision is not None:
             return decision
     return None
@@ -16,16 +19,17 @@ def test_member_that_keeps_the_queue_full_is_named_once_patience_ends() -> None:
     crowding: Crowding[str] = Crowding()
 
     assert crowding.crowd([("flooder", 250), ("quiet", 1)], 2, 10.0) is None
-    assert crowding.crowd([("flooder", 250)], 2, 10.0 + PATIENCE / 2) is None
-    assert crowding.crowd([("flooder", 250)], 2, 10.0 + PATIENCE) == "flooder"
+    assert crowding.crowd([("flooder", 250)], 2, 10.0 + LONG - MOMENT) is None
+    assert crowding.crowd([("flooder", 250)], 2, 10.0 + LONG + MOMENT) == "flooder"
 
 
 def test_counting_starts_anew_after_a_decision() -> None:
     crowding: Crowding[str] = Crowding()
     assert fill(crowding, {"flooder": 250, "quiet": 1}, 2) == "flooder"
 
-    assert crowding.crowd([("other", 250)], 2, 99.0) is None
-    assert crowding.crowd([("other", 250)], 2, 99.0 + PATIENCE) == "other"
+    assert crowding.crowd([("other", 250)], 2, LONG + PATIENCE) is None
+    crowding.relieve()
+    assert fill(crowding, {"other": 250}, 2, start=99.0) == "other"
 
 
 def test_silent_members_count_as_waiting() -> None:
@@ -52,13 +56,31 @@ def test_sender_of_little_more_than_the_others_is_left_alone() -> None:
     assert fill(Crowding(), {"one": UNEQUAL * 10 + 1, "other": 10}, 2) == "one"
 
 
-def test_empty_queue_in_between_forgets_what_was_counted() -> None:
-    crowding: Crowding[str] = Crowding()
-    crowding.crowd([("burst", 250)], 2, 0.0)
+def burst(crowding: Crowding[str], start: float, seconds: float) -> str | None:
+    """Fill the queue for a while, then have it emptied."""
+    decisions = [crowding.crowd([("sender", 250)], 2, now) for now in (start, start + seconds)]
     crowding.relieve()
+    return decisions[1]
 
-    assert crowding.crowd([("burst", 250)], 2, PATIENCE) is None
-    assert crowding.crowd([("burst", 250)], 2, 1.5 * PATIENCE) is None
+
+def test_short_bursts_are_no_flood_however_many() -> None:
+    crowding: Crowding[str] = Crowding()
+
+    assert not any(burst(crowding, number * 0.02, BURST * 0.9) for number in range(500))
+
+
+def test_long_bursts_add_up() -> None:
+    crowding: Crowding[str] = Crowding()
+    each = BURST + 0.4 * PATIENCE
+
+    assert [burst(crowding, number * 0.2, each) for number in range(4)] == [None, None, "sender", None]
+
+
+def test_long_bursts_far_apart_do_not_add_up() -> None:
+    crowding: Crowding[str] = Crowding()
+    each = BURST + 0.4 * PATIENCE
+
+    assert not any(burst(crowding, number * WINDOW * 0.6, each) for number in range(20))
 
 
 def test_full_queue_of_nobody_we_know_names_nobody() -> None:

@@ -122,6 +122,7 @@ class UdpListener(Listener):
         self._shared = Intake(sock, inbox)
         self._apart: list[Intake] = []
         self._crowding: Crowding[UdpPeer] = Crowding()
+        self._backlogs: dict[Hashable, UdpPeer] = {}  # peers just set apart, by origin; see _without_backlogs
         self._offload = locator.offload
         self._calm = calm
         self._idle = locator.idle
@@ -151,6 +152,7 @@ class UdpListener(Listener):
             for intake in [*self._apart, self._shared]:
                 _close(intake.sock)
             self._apart.clear()
+            self._backlogs.clear()
             self._peers.clear()
             self._peers_by_address.clear()
 
@@ -174,6 +176,8 @@ class UdpListener(Listener):
                 except OSError as error:
                     await self._survive(intake, error)
                     continue
+                if self._backlogs and intake is self._shared:
+                    arrivals = self._without_backlogs(arrivals)
                 if arrivals:
                     self._deliver(arrivals, accept)
                     intake.pace.took(time.thread_time() - started)
@@ -183,6 +187,7 @@ class UdpListener(Listener):
                 else:
                     if intake is self._shared:
                         self._crowding.relieve()
+                        self._backlogs.clear()
                     await trio.lowlevel.wait_readable(intake.sock)
 
     async def _survive(self, intake: Intake, error: OSError) -> None:
@@ -285,7 +290,7 @@ class UdpListener(Listener):
             self._set_apart(burden, accept, nursery)
 
     def _set_apart(self, peer: UdpPeer, accept: Accept, nursery: trio.Nursery) -> None:
-        """Give a peer a socket of its own; what waits on the shared one is delivered from there."""
+        """Give a peer a socket of its own."""
         local = self._shared.inbox.locate(peer.origin).local
         try:
             sock = open_beside(self._sock, local, peer.address, offload=self._offload)
@@ -295,13 +300,31 @@ class UdpListener(Listener):
         logger.debug("%s: floods and gets a socket of its own", peer.description)
         peer.intake = Intake(sock, self._shared.inbox.beside(sock), peer)
         self._apart.append(peer.intake)
+        self._backlogs[peer.origin] = peer
         nursery.start_soon(self._receive, peer.intake, accept, nursery)
+
+    def _without_backlogs(self, arrivals: list[Arrival]) -> list[Arrival]:
+        """Discard what the shared queue still holds of peers set apart, until it has been emptied once.
+
+        That may be ten thousand frames, and later ones of these peers go before them already. To forward
+        them would keep the others waiting once more.
+        """
+        kept = []
+        for arrival in arrivals:
+            origin, data, frame_size = arrival
+            peer = self._backlogs.get(origin)
+            if peer is None:
+                kept.append(arrival)
+            else:
+                peer.discards["backlog"] += -(-len(data) // (frame_size or 1))
+        return kept
 
     def _bring_back(self, peer: UdpPeer) -> None:
         """Close the peer's own socket, if it has one: the kernel gives the shared one what it sends."""
         if peer.intake is not None:
             _close(peer.intake.sock)
             self._apart.remove(peer.intake)
+            self._backlogs.pop(peer.origin, None)
             peer.intake = None
 
     def _take_last(self, intake: Intake, accept: Accept) -> None:

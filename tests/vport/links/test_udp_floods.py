@@ -75,6 +75,24 @@ async def test_flooding_peer_is_received_apart_and_answered_as_before(
             assert noisy.origin == origin
 
 
+@BOTH
+async def test_backlog_of_a_flood_is_discarded_and_counted(batches: bool) -> None:
+    switch = Switch()
+    with trio.fail_after(10), Peer() as flooder, Peer() as quiet:
+        async with serving(switch, batches=batches) as listener:
+            await flooder.connect("127.0.0.1", listener)
+            await quiet.connect("127.0.0.1", listener)
+
+            noisy = await flood_until_apart(flooder, quiet, listener, switch)
+
+            assert noisy.discards["backlog"] > 0
+            assert not listener._backlogs
+            counted = noisy.discards["backlog"]
+            await flooder.send(frame(8))
+            await switch.places[0].until(lambda: switch.places[0].frames[-1] == frame(8))
+            assert noisy.discards["backlog"] == counted
+
+
 @HOSTS
 async def test_flood_waits_in_a_queue_of_its_own(bound: str, called: str, family: int) -> None:
     switch = Switch()
