@@ -74,16 +74,9 @@ class Calls:
         receive.restype = send.restype = ctypes.c_int
         self._receive = receive
         self._send = send
-        self._probe()
-
-    def _probe(self) -> None:
-        """See whether the kernel knows the calls: then it finds fault with the descriptor."""
-        for call in (self.receive, self.send):
-            try:
-                call(-1, 0, 0)
-            except OSError as error:
-                if error.errno != errno.EBADF:
-                    raise
+        for call, arguments in ((receive, (0, None)), (send, (0,))):
+            if call(-1, None, 0, *arguments) < 0 and ctypes.get_errno() != errno.EBADF:
+                raise _last_error()  # where the kernel knows the call it finds fault with the descriptor
 
     def receive(self, descriptor: int, messages: int, count: int) -> int:
         """Fill up to ``count`` ``MMSGHDR`` at the address ``messages``; give how many. Raises OSError."""
