@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vport.train import Train
     from vswitch.bridge import Bridge
     from vswitch.events import Event
-    from vswitch.ports import Endpoint, Port
+    from vswitch.ports import Endpoint
 
 
 class Fabric:
@@ -34,7 +34,7 @@ class Fabric:
         self.clock = clock
         self._publish = publish
         self._places: dict[Endpoint, Place] = {}
-        self.unflushed: set[Port] = set()
+        self.unflushed: dict[object, Link] = {}  # links that were given something, one for each outlet
 
     def attach(self, link: Link, *, port: int | None = None, user: str | None = None) -> Place:
         """Give ``link`` a place in port number ``port``, or in a free one (``links.base.Accept``).
@@ -60,9 +60,10 @@ class Fabric:
 
     def flush(self) -> None:
         """Let every link that was given something finish with it."""
-        while self.unflushed:
-            for endpoint in self.unflushed.pop().endpoints:
-                endpoint.link.flush()
+        if self.unflushed:
+            unflushed, self.unflushed = self.unflushed, {}
+            for link in unflushed.values():
+                link.flush()
         if self.bridge.events:
             self.publish_events()
 
@@ -85,8 +86,7 @@ class Place:
         """Relay ``train``: borrowed until ``flush``."""
         fabric = self._fabric
         for port, leaving in fabric.bridge.receive(self.endpoint.port, train, fabric.clock()):
-            port.transmit(leaving)
-            fabric.unflushed.add(port)
+            port.transmit(leaving, fabric.unflushed)
 
     def flush(self) -> None:
         """Finish with everything delivered so far."""

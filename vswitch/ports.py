@@ -116,13 +116,20 @@ class Port:
         """Whether anything is plugged in."""
         return bool(self.endpoints)
 
-    def transmit(self, train: Train) -> None:
-        """Count ``train`` and hand it to every endpoint; it is lent until their ``flush``."""
+    def transmit(self, train: Train, unflushed: dict[object, Link]) -> None:
+        """Count ``train`` and hand it to every endpoint's link.
+
+        Args:
+            train: lent until the links' ``flush``.
+            unflushed: takes the links that are to be flushed, one for each outlet.
+        """
         counters = self.counters
         counters.frames_out += train.count
         counters.bytes_out += train.wire_bytes
         for endpoint in self.endpoints:
-            endpoint.link.transmit(train)
+            link = endpoint.link
+            link.transmit(train)
+            unflushed[link.outlet or link] = link
 
     def discard(self, reason: DiscardReason, train: Train) -> None:
         """Count the frames of ``train`` as received and not forwarded."""
