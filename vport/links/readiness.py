@@ -125,7 +125,13 @@ class _Watch:
 
     async def _serve_while_hot(self) -> None:
         heard_at = time.monotonic()
-        while self._epoll is not None:
+        while time.monotonic() - heard_at < HOT_TIME:
+            # Whatever the latest turns woke, a simulated host for one, goes on before the next wait. Trio
+            # runs in no order what has become runnable together, so that once is not enough.
+            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
+            if self._epoll is None:  # nothing is served any more
+                return
             ready = self._epoll.poll(PATIENCE)
             for descriptor, _ in ready:
                 served = self._served.get(descriptor)
@@ -133,13 +139,6 @@ class _Watch:
                     served.take_turn()
             if ready:
                 heard_at = time.monotonic()
-            elif time.monotonic() - heard_at >= HOT_TIME:
-                break
-            # Whatever these turns woke, a simulated host for one, goes on before the next wait. Trio runs
-            # in no order what has become runnable together, so that once is not enough.
-            await trio.lowlevel.checkpoint()
-            await trio.lowlevel.checkpoint()
-        await trio.lowlevel.checkpoint()
 
 
 _watch_of_run: Final = trio.lowlevel.RunVar[_Watch]("links.readiness")
