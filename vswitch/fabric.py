@@ -77,6 +77,11 @@ class Place:
         self._fabric = fabric
         self.endpoint = endpoint
 
+    @property
+    def port_number(self) -> int:
+        """The number of the port."""
+        return self.endpoint.port.number
+
     def deliver(self, train: Train) -> None:
         """Relay ``train``: borrowed until ``flush``."""
         fabric = self._fabric

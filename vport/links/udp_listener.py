@@ -30,6 +30,7 @@ from vport.links.datagrams import (
 )
 from vport.links.inbox import FULL_TURN, without_short
 from vport.links.postbox import open_postbox
+from vport.links.readiness import notify_closing, serve_readable
 from vport.links.udp_intake import APART_LIMIT, CALM, HARMLESS, Intake, open_beside
 from vport.train import Train
 
@@ -170,25 +171,28 @@ class UdpListener(Listener):
         """Receive from one socket until it is closed."""
         with contextlib.suppress(trio.ClosedResourceError):
             while intake.sock.fileno() >= 0:
-                started = time.thread_time()
                 try:
-                    arrivals, more = intake.inbox.receive(intake.pace.limit)
+                    await serve_readable(intake.sock.fileno(), lambda: self._turn(intake, accept, nursery))
                 except OSError as error:
                     await self._survive(intake, error)
-                    continue
-                if self._backlogs and intake is self._shared:
-                    arrivals = self._without_backlogs(arrivals)
-                if arrivals:
-                    self._deliver(arrivals, accept)
-                    intake.pace.took(time.thread_time() - started)
-                if more:
-                    self._crowd(intake, arrivals, accept, nursery)
-                    await trio.lowlevel.checkpoint()
-                else:
-                    if intake is self._shared:
-                        self._crowding.relieve()
-                        self._backlogs.clear()
-                    await trio.lowlevel.wait_readable(intake.sock)
+
+    def _turn(self, intake: Intake, accept: Accept, nursery: trio.Nursery) -> bool:
+        """Deliver a bounded batch of what has come; return whether more may be waiting."""
+        if intake.sock.fileno() < 0:
+            return False
+        started = time.thread_time()
+        arrivals, more = intake.inbox.receive(intake.pace.limit)
+        if self._backlogs and intake is self._shared:
+            arrivals = self._without_backlogs(arrivals)
+        if arrivals:
+            self._deliver(arrivals, accept)
+            intake.pace.took(time.thread_time() - started)
+        if more:
+            self._crowd(intake, arrivals, accept, nursery)
+        elif intake is self._shared:
+            self._crowding.relieve()
+            self._backlogs.clear()
+        return more
 
     async def _survive(self, intake: Intake, error: OSError) -> None:
         """Go on after an error; a peer's own socket that gives others than ICMP's is not worth keeping."""
@@ -335,7 +339,7 @@ class UdpListener(Listener):
 
 
 def _close(sock: socket.socket) -> None:
-    trio.lowlevel.notify_closing(sock)
+    notify_closing(sock.fileno())
     sock.close()
 
 

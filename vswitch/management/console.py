@@ -12,9 +12,9 @@ import trio
 
 from vport._version import __version__
 from vport.errors import LinkError
+from vport.shell.protocol import printable
 from vswitch.management.client import Farewell
 from vswitch.management.connection import SwitchConnection
-from vswitch.management.protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence

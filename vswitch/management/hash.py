@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError
 from vport.ethernet import VID_MAX, MacAddress, Vid, format_mac
+from vport.shell.command import Integer, Mac, Menu, Optional, Session, command
 from vswitch.fdb import CAPACITY_MAX, TIME_MAX
-from vswitch.management.command import Integer, Mac, Menu, Optional, Session, command
 from vswitch.vlan import DEFAULT_VID
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError
-from vswitch.management.command import Integer, Menu, Optional, Session, Switch, command, invalid
+from vport.shell.command import Integer, Menu, Optional, Session, Switch, command, invalid
 from vswitch.ports import PORT_LIMIT_MAX
 
 if TYPE_CHECKING:

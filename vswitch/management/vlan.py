@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError
 from vport.ethernet import VID_MAX, Vid
-from vswitch.management.command import Integer, Menu, Optional, Session, command
+from vport.shell.command import Integer, Menu, Optional, Session, command
 from vswitch.vlan import DEFAULT_VID, PortState
 
 if TYPE_CHECKING:

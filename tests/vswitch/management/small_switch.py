@@ -9,11 +9,15 @@ import trio
 
 from tests.vswitch.links_in_memory import RecordingLink
 from vport.ethernet import MacAddress, Vid, parse_mac
+from vport.shell.server import MAX_SESSIONS, ManagementServer
+from vport.shell.unix_socket import ManagementSocket
 from vswitch.bridge import Bridge
+from vswitch.config import SwitchSettings
 from vswitch.management.control import SocketInfo
+from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
-from vswitch.management.server import MAX_SESSIONS, ManagementServer
-from vswitch.management.unix_socket import ManagementSocket
+from vswitch.management.messages import describe
+from vswitch.state import capture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,7 +44,10 @@ class SmallSwitch:
     def publish_events(self) -> None:
         events = self.bridge.events.drain()
         if self.server is not None:
-            self.server.publish(events)
+            self.server.publish(message for event in events for message in describe(event))
+
+    def running_settings(self) -> SwitchSettings:
+        return capture(SwitchSettings(), self.bridge, self.mac, (), {})
 
     def stop(self) -> None:
         self.stopped.set()
@@ -64,7 +71,7 @@ async def running(
     """Serve ``switch`` at ``path``; the body ends it, or the command ``shutdown`` does."""
     with ManagementSocket.open(path) as listening:
         switch.management = SocketInfo(listening.path, listening.mode)
-        switch.server = ManagementServer(switch, switch_catalog(), max_sessions=max_sessions)
+        switch.server = ManagementServer(switch, switch_catalog(), BANNER, max_sessions=max_sessions)
         async with trio.open_nursery() as nursery:
             await nursery.start(switch.server.serve, listening.socket)
             nursery.start_soon(_cancel_when_stopped, switch, nursery.cancel_scope)

@@ -10,15 +10,15 @@ import pytest
 import trio
 
 from tests.vswitch.management.small_switch import SmallSwitch
+from vport.shell.command import Session, execute
 from vport.train import Train
-from vswitch.management.command import Session, execute
 from vswitch.management.control import SocketInfo
 from vswitch.management.hash import bucket_of
 from vswitch.management.menus import switch_catalog
 from vswitch.management.messages import CATEGORIES
 
 if TYPE_CHECKING:
-    from vswitch.management.command import Command
+    from vport.shell.command import Command
 
 CATALOG = switch_catalog()
 
@@ -74,8 +74,8 @@ def test_names_fit_their_column() -> None:
 
 
 def test_general_commands_come_before_the_menus() -> None:
-    assert [path for path, _, _ in CATALOG.entries()][:6] == [
-        "help", "logout", "shutdown", "showinfo", "debug", "debug/list",
+    assert [path for path, _, _ in CATALOG.entries()][:7] == [
+        "help", "logout", "shutdown", "showinfo", "load", "debug", "debug/list",
     ]  # fmt: skip
 
 
