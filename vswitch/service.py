@@ -1,10 +1,10 @@
 """The nursery of a switch: what runs, who owns whom, how it ends.
 
 ``SwitchService.run`` opens everything that the settings name, in order, and tells ``started`` when frames can
-flow. Its nursery then holds one task for each listener, one for each attached link, the address table's
-ageing, and the management server. A link that ends leaves its port, the log says why, and nothing else
-notices. An exception that nobody planned for ends the service; on every way out the sockets, files and
-devices that it made are closed.
+flow. Its nursery then holds the plugboard (one task for each listener, one for each attached link), the
+address table's ageing, and the management server. A link that ends leaves its port, the log says why, and
+nothing else notices. An exception that nobody planned for ends the service; on every way out the sockets,
+files and devices that it made are closed.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from typing import TYPE_CHECKING
 import trio
 from trio_util import periodic
 
-from vport.errors import LinkError
 from vport.ethernet import format_mac, random_mac
-from vport.links import open_link, open_listener
 from vport.rate_limit import RateLimit
+from vswitch.accounts import SystemAccounts
 from vswitch.bridge import Bridge
 from vswitch.events import EndpointAdded, EndpointRemoved, StationMoved
 from vswitch.fabric import Fabric
 from vswitch.management.control import SocketInfo
 from vswitch.management.menus import switch_catalog
+from vswitch.management.messages import CATEGORIES
 from vswitch.management.server import ManagementServer
 from vswitch.management.unix_socket import ManagementSocket
+from vswitch.plugboard import Plugboard
+from vswitch.plugins.shelf import PluginShelf
 
 if TYPE_CHECKING:
     from vport.ethernet import MacAddress
-    from vport.links.base import Link, Listener
-    from vport.locator import Locator
     from vswitch.config import SwitchSettings
     from vswitch.events import Event
-    from vswitch.fabric import Place
+    from vswitch.management.messages import Category
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,9 @@ class SwitchService:
     Attributes:
         bridge: the forwarding core.
         fabric: what carries frames between the links.
+        plugboard: the links and listeners that the switch opens by itself.
+        plugins: what was added to the switch.
+        accounts: the users and groups of this system.
         mac: the switch's own address.
         started_at: when ``run`` began, on Trio's clock.
         management: where the management shell listens, None for nowhere.
@@ -53,13 +56,17 @@ class SwitchService:
 
     def __init__(self, settings: SwitchSettings) -> None:
         self.settings = settings
-        self.bridge = Bridge(settings.fdb, settings.port_limit)
+        self.accounts = SystemAccounts()
+        self.bridge = Bridge(settings.fdb, settings.port_limit, self.accounts.groups_of)
         self.bridge.is_hub = settings.is_hub
         self.fabric = Fabric(self.bridge, trio.current_time, self._publish)
         self.mac: MacAddress = settings.mac or random_mac(random.SystemRandom())
         self.started_at = 0.0
         self.management: SocketInfo | None = None
-        self._server = ManagementServer(self, switch_catalog())
+        self.plugboard = Plugboard(self.fabric, self.mac)
+        catalog = switch_catalog()
+        self._server = ManagementServer(self, catalog)
+        self.plugins = PluginShelf(self.fabric, catalog, self._server)
         self._scope = trio.CancelScope()
         self._moves = RateLimit(burst=5, interval=2.0)
 
@@ -74,6 +81,7 @@ class SwitchService:
         self.started_at = trio.current_time()
         with self._scope:
             async with AsyncExitStack() as resources, trio.open_nursery() as nursery:
+                resources.callback(self.plugins.close)
                 resources.callback(self.publish_events)
                 await self._open(resources, nursery)
                 nursery.start_soon(self._age)
@@ -82,43 +90,14 @@ class SwitchService:
 
     async def _open(self, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
         """Open what the settings name; whatever fails, what was opened before is closed again."""
+        await nursery.start(self.plugboard.run)
         for locator in self.settings.listen:
-            await self._listen(locator, resources, nursery)
+            listener = await self.plugboard.listen(locator, is_vital=True)
+            logger.info("listening on %s", listener.description)
         for locator in self.settings.attach:
-            await self._attach(locator, resources, nursery)
+            await self.plugboard.attach(locator)
         if self.settings.management is not None:
             await self._open_management(resources, nursery)
-
-    async def _listen(self, locator: Locator, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
-        listener = resources.enter_context(await open_listener(locator))
-        await nursery.start(self._serve, listener)
-        logger.info("listening on %s", listener.description)
-
-    async def _serve(self, listener: Listener, *, task_status: trio.TaskStatus[None]) -> None:
-        """Run a listener; without it no newcomer gets in, so its end is the switch's."""
-        await listener.serve(self.fabric.attach, task_status=task_status)
-
-    async def _attach(self, locator: Locator, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
-        link = resources.enter_context(await open_link(locator))
-        if link.station is None:
-            link.station = self.mac
-        place = self.fabric.attach(link)
-        await nursery.start(self._run_link, link, place)
-
-    async def _run_link(self, link: Link, place: Place, *, task_status: trio.TaskStatus[None]) -> None:
-        """Run an attached link; when it ends it leaves its port, and nothing else is touched."""
-        startup = _Startup(task_status)
-        reason = "the switch ends"
-        try:
-            await link.run(place, task_status=startup)
-            reason = "the far end has left"
-        except LinkError as error:
-            if not startup.is_done:
-                raise
-            reason = str(error)
-        finally:
-            place.detach(reason)
-            link.close()
 
     async def _open_management(self, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
         wanted = self.settings.management
@@ -144,6 +123,11 @@ class SwitchService:
 
     # --- Control ---
 
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """The categories of messages that sessions can ask for, those of plugins last."""
+        return (*CATEGORIES, *self.plugins.categories)
+
     def now(self) -> float:
         """Give the time on the switch's clock, in seconds."""
         return trio.current_time()
@@ -160,6 +144,7 @@ class SwitchService:
         for event in events:
             self._log(event)
         self._server.publish(events)
+        self.plugins.publish(events)
 
     def _log(self, event: Event) -> None:
         match event:
@@ -185,15 +170,3 @@ class SwitchService:
                 event.new,
                 event.vid,
             )
-
-
-class _Startup:
-    """A task status that knows whether ``started`` was called: before that an error is the starter's."""
-
-    def __init__(self, task_status: trio.TaskStatus[None]) -> None:
-        self._task_status = task_status
-        self.is_done = False
-
-    def started(self, value: None = None) -> None:
-        self.is_done = True
-        self._task_status.started(value)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from vswitch.management import debug, general, port, vlan
+from vswitch.management import debug, general, plugin, port_links, vlan
 from vswitch.management import hash as hash_
 from vswitch.management.command import Catalog
 
 
 def switch_catalog() -> Catalog:
-    """Make the catalog of all commands of a switch."""
-    return Catalog((general.MENU, debug.MENU, hash_.MENU, port.MENU, vlan.MENU))
+    """Make the catalog of all commands of a switch. Each switch has its own: plugins add to it."""
+    return Catalog(
+        (
+            general.MENU,
+            debug.MENU,
+            plugin.MENU,
+            hash_.MENU,
+            port_links.PORT_MENU,
+            vlan.MENU,
+            port_links.LISTEN_MENU,
+        )
+    )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vswitch.events import Event
     from vswitch.management.command import Catalog, Reply
     from vswitch.management.control import Control
-    from vswitch.management.messages import Message
+    from vswitch.management.messages import Category, Message
 
 logger = logging.getLogger(__name__)
 
@@ -83,9 +83,19 @@ class ManagementServer:
         for event in events:
             for message in describe(event):
                 if message.category.path in wanted:
-                    self._send_message(message)
+                    self.send(message)
 
-    def _send_message(self, message: Message) -> None:
+    def wants(self, category: Category) -> bool:
+        """Whether any session asked for messages of this category."""
+        return any(category.path in session.subscriptions for session in self._sessions)
+
+    def drop(self, category: Category) -> None:
+        """Forget who asked for messages of a category that is no more."""
+        for session in self._sessions:
+            session.subscriptions.discard(category.path)
+
+    def send(self, message: Message) -> None:
+        """Send a message to the sessions that asked for its category. Never waits and never fails."""
         data = encode_message(message)
         for session in self._sessions:
             if message.category.path in session.subscriptions:

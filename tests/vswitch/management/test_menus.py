@@ -28,7 +28,7 @@ class Operator:
 
     def __init__(self, switch: SmallSwitch) -> None:
         self.switch = switch
-        self.session = Session(CATALOG)
+        self.session = Session(switch.catalog)
 
     def __call__(self, line: str) -> tuple[int, list[str] | None]:
         """Run a command; give its errno and its lines."""
