@@ -171,7 +171,7 @@ class _Doorman:
 
 
 class _Startup(Generic[T]):
-    """A task status that passes ``value`` on and knows whether it did: until then errors are the starter's."""
+    """A task status that passes ``value`` on and knows whether it did: till then errors are the starter's."""
 
     def __init__(self, task_status: trio.TaskStatus[T], value: T) -> None:
         self._task_status = task_status

@@ -199,7 +199,8 @@ class Place(Argument[Locator]):
         try:
             return parse_locator(text)
         except SettingsError as error:
-            raise CommandError(errno.EINVAL, f"{self.placeholder}: {error}") from None
+            detail = str(error).replace(text, f"{text[:_SHOWN]}…") if len(text) > 2 * _SHOWN else str(error)
+            raise CommandError(errno.EINVAL, f"{self.placeholder}: {detail}") from None
 
 
 @dataclass(frozen=True)
