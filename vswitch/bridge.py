@@ -325,10 +325,10 @@ class Bridge:
             )
         )
         if not port.endpoints:
+            self.events.put(PortRemoved(port=port.number))
             self.fdb.flush(port=port)
             self._activity_changed(port)
             self.ports.vacate(port)
-            self.events.put(PortRemoved(port=port.number))
 
     def _free_endpoint_id(self) -> int:
         """Count up to 9999, four digits as in ``port/print``, then start over with what is free."""

@@ -181,7 +181,7 @@ def reset_counters(control: Control, session: Session, number: int | None) -> No
         port.counters = PortCounters()
 
 
-COMMANDS: Final = (
+SETTINGS: Final = (
     show_info,
     set_limit,
     set_hub,
@@ -193,8 +193,5 @@ COMMANDS: Final = (
     set_user,
     set_group,
     set_description,
-    reset_counters,
-    print_active,
-    print_all,
-    print_discards,
 )
+PRINTS: Final = (reset_counters, print_active, print_all, print_discards)

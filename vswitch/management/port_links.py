@@ -66,7 +66,9 @@ def detach(control: Control, session: Session, number: int, endpoint_id: int | N
         control.plugboard.eject(endpoint, "detached by command")
 
 
-PORT_MENU: Final = Menu("port", "PORT STATUS MENU", (*port_.COMMANDS, close_endpoint, attach, detach))
+PORT_MENU: Final = Menu(
+    "port", "PORT STATUS MENU", (*port_.SETTINGS, close_endpoint, attach, detach, *port_.PRINTS)
+)
 
 
 # --- listeners ---

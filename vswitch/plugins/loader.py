@@ -59,10 +59,12 @@ def _import_module(name: str) -> ModuleType:
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise CommandError(errno.ENOENT, f"there is no file {path}")
-    stem = re.sub(r"\W", "_", path.stem)
-    specification = importlib.util.spec_from_file_location(f"vswitch_plugin_{next(_NUMBERS)}_{stem}", path)
-    if specification is None or specification.loader is None:
+    if path.suffix != ".py":  # VDE's own plugins, shared libraries, cannot work here
         raise CommandError(errno.EINVAL, f"{path} is no Python file: its name must end in .py")
+    name = f"vswitch_plugin_{next(_NUMBERS)}_{re.sub(r'[^a-zA-Z0-9]', '_', path.stem)}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None
+    assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     try:
         specification.loader.exec_module(module)

@@ -252,6 +252,14 @@ def test_file_that_is_no_plugin_is_told(tmp_path: Path, text: str, said: str) ->
     assert said in reply.detail
 
 
+def test_native_plugin_is_refused_without_being_opened(tmp_path: Path) -> None:
+    path = tmp_path / "dump.so"
+    path.write_bytes(b"\x7fELF")
+    reply = Lan().ask(f"plugin/add {path}")
+    assert reply.errno == EINVAL
+    assert "its name must end in .py" in reply.detail
+
+
 def test_missing_plugin_is_told_with_those_there_are(tmp_path: Path) -> None:
     reply = Lan().ask("plugin/add nosuch")
     assert reply.errno == ENOENT
