@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -158,3 +160,30 @@ def test_flag_for_json_is_an_argument_too_much_where_nothing_is_printed(switch: 
 def test_failed_command_has_no_document(switch: SmallSwitch) -> None:
     reply = run(switch, "port/print 9 -j")
     assert (reply.errno, reply.lines) == (6, ())
+
+
+def documented_keys() -> dict[str, set[str]]:
+    """Read the README's table: the keys of each command, before any bracket."""
+    readme = (Path(__file__).parents[3] / "README.md").read_text().split("## For programs")[1]
+    found = {}
+    for commands, keys in re.findall(r"^\| (`.*?`) \| (.*) \|$", readme, re.MULTILINE):
+        outer = re.sub(r"\([^)]*\)", "", keys)
+        for command in re.findall(r"`([^`]+)`", commands):
+            found[command] = set(re.findall(r"`([^`]+)`", outer))
+    return found
+
+
+def test_keys_of_documents_are_those_of_the_readme() -> None:
+    switch = SmallSwitch()
+    switch.learn("02:00:00:00:00:01", switch.plug("x", 3))
+    run(switch, "plugin/add iplog")
+    documented = documented_keys()
+    assert set(documented) == {command.path for command in COMMANDS if command.prints}
+    arguments = {
+        "hash/find": "02:00:00:00:00:01", "listen/add": "udp://:9999", "port/attach": "tap://tap0",
+    }  # fmt: skip
+    for command in ("listen/add", *documented):
+        reply = run(switch, f"{command} {arguments.get(command, '')} -j")
+        document = json.loads("\n".join(reply.lines or ()))
+        for one in document if isinstance(document, list) else [document]:
+            assert set(one) == documented[command], command
