@@ -34,11 +34,15 @@ class Plugboard:
     Args:
         fabric: where they are plugged in.
         mac: what links announce that have no station behind them.
+
+    Attributes:
+        attached: the links that are plugged in now, and what they were opened from.
     """
 
     def __init__(self, fabric: Fabric, mac: MacAddress) -> None:
         self._fabric = fabric
         self._mac = mac
+        self.attached: dict[Endpoint, Locator] = {}
         self._open: dict[int, _OpenListener] = {}
         self._last_number = 0
         self._nursery: trio.Nursery | None = None
@@ -73,6 +77,7 @@ class Plugboard:
             if link.station is None:
                 link.station = self._mac
             place = self._fabric.attach(link, port=port, by_operator=True)
+            self.attached[place.endpoint] = locator
             startup = _Startup(task_status, place.endpoint)
             reason = "the switch ends"
             try:
@@ -83,6 +88,7 @@ class Plugboard:
                     raise
                 reason = str(error)
             finally:
+                del self.attached[place.endpoint]
                 place.detach(reason)
 
     def eject(self, endpoint: Endpoint, reason: str) -> None:
@@ -120,6 +126,11 @@ class Plugboard:
         """The listeners by number."""
         return [self._describe(opened) for opened in self._open.values()]
 
+    @property
+    def listening(self) -> list[Locator]:
+        """What the listeners were opened from."""
+        return [opened.locator for opened in self._open.values()]
+
     def _describe(self, opened: _OpenListener) -> ListenerInfo:
         links = len(self._fabric.made_by(opened.listener))
         return ListenerInfo(opened.number, opened.listener.description, links)
@@ -129,7 +140,7 @@ class Plugboard:
     ) -> None:
         listener = await open_listener(locator)
         self._last_number += 1
-        opened = self._open[self._last_number] = _OpenListener(self._last_number, listener)
+        opened = self._open[self._last_number] = _OpenListener(self._last_number, listener, locator)
         startup = _Startup(task_status, opened)
         try:
             with listener, opened.scope:
@@ -152,8 +163,9 @@ class Plugboard:
 class _OpenListener:
     """A listener that runs, and how to end it."""
 
-    def __init__(self, number: int, listener: Listener) -> None:
+    def __init__(self, number: int, listener: Listener, locator: Locator) -> None:
         self.number = number
+        self.locator = locator
         self.listener = listener
         self.scope = trio.CancelScope()
         self.ended = trio.Event()

@@ -17,25 +17,31 @@ from typing import TYPE_CHECKING
 import trio
 from trio_util import periodic
 
+from vport.errors import CommandError
 from vport.ethernet import format_mac, random_mac
 from vport.rate_limit import RateLimit
+from vport.shell.command import Session
+from vport.shell.script import failures, run_script
+from vport.shell.server import ManagementServer
+from vport.shell.unix_socket import ManagementSocket
 from vswitch.accounts import SystemAccounts
-from vswitch.bridge import Bridge
 from vswitch.events import EndpointAdded, EndpointRemoved, StationMoved
 from vswitch.fabric import Fabric
 from vswitch.management.control import SocketInfo
+from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
-from vswitch.management.messages import CATEGORIES
-from vswitch.management.server import ManagementServer
-from vswitch.management.unix_socket import ManagementSocket
+from vswitch.management.messages import CATEGORIES, describe
 from vswitch.plugboard import Plugboard
 from vswitch.plugins.shelf import PluginShelf
+from vswitch.state import capture, make_bridge
 
 if TYPE_CHECKING:
+    import socket
+
     from vport.ethernet import MacAddress
+    from vport.shell.message import Category
     from vswitch.config import SwitchSettings
     from vswitch.events import Event
-    from vswitch.management.messages import Category
 
 logger = logging.getLogger(__name__)
 
@@ -52,21 +58,26 @@ class SwitchService:
         mac: the switch's own address.
         started_at: when ``run`` began, on Trio's clock.
         management: where the management shell listens, None for nowhere.
+        server: holds the management sessions.
+
+    Args:
+        settings: what the switch is to be.
+        management_socket: where the management shell is to listen beside what the settings say, made
+            by somebody else (socket activation).
     """
 
-    def __init__(self, settings: SwitchSettings) -> None:
+    def __init__(self, settings: SwitchSettings, management_socket: socket.socket | None = None) -> None:
         self.settings = settings
         self.accounts = SystemAccounts()
-        self.bridge = Bridge(settings.fdb, settings.port_limit, self.accounts.groups_of)
-        self.bridge.is_hub = settings.is_hub
+        self.bridge = make_bridge(settings, trio.current_time(), self.accounts.groups_of)
         self.fabric = Fabric(self.bridge, trio.current_time, self._publish)
         self.mac: MacAddress = settings.mac or random_mac(random.SystemRandom())
         self.started_at = 0.0
         self.management: SocketInfo | None = None
         self.plugboard = Plugboard(self.fabric, self.mac)
-        catalog = switch_catalog()
-        self._server = ManagementServer(self, catalog)
-        self.plugins = PluginShelf(self.fabric, catalog, self._server)
+        self.server = ManagementServer(self, switch_catalog(), BANNER)
+        self.plugins = PluginShelf(self.fabric, self.server.catalog, self.server)
+        self._management_socket = management_socket
         self._scope = trio.CancelScope()
         self._moves = RateLimit(burst=5, interval=2.0)
 
@@ -94,20 +105,34 @@ class SwitchService:
         for locator in self.settings.listen:
             listener = await self.plugboard.listen(locator, is_vital=True)
             logger.info("listening on %s", listener.description)
+        for port in self.settings.ports:
+            for locator in port.attach:
+                await self.plugboard.attach(locator, port.number)
         for locator in self.settings.attach:
             await self.plugboard.attach(locator)
-        if self.settings.management is not None:
-            await self._open_management(resources, nursery)
+        await self._open_management(resources, nursery)
 
     async def _open_management(self, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
+        opened: list[ManagementSocket] = []
+        if self._management_socket is not None:
+            opened.append(ManagementSocket.adopt(self._management_socket))
         wanted = self.settings.management
-        assert wanted is not None
-        opened = resources.enter_context(
-            ManagementSocket.open(wanted.path, mode=wanted.mode, group=wanted.group)
-        )
-        self.management = SocketInfo(opened.path, opened.mode)
-        await nursery.start(self._server.serve, opened.socket)
-        logger.info("management shell on %s", opened.path)
+        if wanted is not None and wanted.path not in {passed.path for passed in opened}:
+            opened.append(ManagementSocket.open(wanted.path, mode=wanted.mode, group=wanted.group))
+        for listening in map(resources.enter_context, opened):
+            self.management = SocketInfo(listening.path, listening.mode)
+            await nursery.start(self.server.serve, listening.socket)
+            logger.info("management shell on %s", listening.path)
+
+    async def run_rcfile(self, path: str) -> None:
+        """Carry out the commands in a file; what fails is logged, with file and line."""
+        try:
+            steps = await run_script(self, Session(self.server.catalog, subscriptions=None), path)
+        except CommandError as error:
+            logger.error("cannot run %s", error.detail)  # noqa: TRY400 - the operator's mistake, not a bug
+            return
+        for failed in failures(steps):
+            logger.error("%s", failed)
 
     async def _age(self) -> None:
         """Look for entries that have been silent too long, as often as the settings say at the time."""
@@ -136,6 +161,12 @@ class SwitchService:
         """Pass on what the core has to tell: to the log, and to the sessions that asked for it."""
         self.fabric.publish_events()
 
+    def running_settings(self) -> SwitchSettings:
+        """Give the settings of a switch that would be as this one is now."""
+        return capture(
+            self.settings, self.bridge, self.mac, self.plugboard.listening, self.plugboard.attached
+        )
+
     def stop(self) -> None:
         """End the switch in an orderly way."""
         self._scope.cancel()
@@ -143,7 +174,7 @@ class SwitchService:
     def _publish(self, events: list[Event]) -> None:
         for event in events:
             self._log(event)
-        self._server.publish(events)
+        self.server.publish(message for event in events for message in describe(event))
         self.plugins.publish(events)
 
     def _log(self, event: Event) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vport.ethernet import BROADCAST
-from vswitch.management.command import Integer, Menu, Reply, command
-from vswitch.management.messages import Category
+from vport.shell.command import Integer, Menu, Reply, command
+from vport.shell.message import Category
 from vswitch.plugins import Plugin, PluginHost
 
 if TYPE_CHECKING:
+    from vport.shell.command import Session
     from vport.train import Train
     from vswitch.events import Event
-    from vswitch.management.command import Session
     from vswitch.management.control import Control
     from vswitch.ports import Port
 

@@ -12,10 +12,10 @@ import trio
 
 from vport._version import __version__
 from vport.errors import LinkError
+from vport.shell.command import JSON_FLAG
+from vport.shell.protocol import printable
 from vswitch.management.client import Farewell
-from vswitch.management.command import JSON_FLAG
 from vswitch.management.connection import SwitchConnection
-from vswitch.management.protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
     from vport.ethernet import MacAddress
     from vport.locator import Locator
+    from vport.shell.message import Category
     from vswitch.access import Accounts
     from vswitch.bridge import Bridge
-    from vswitch.management.messages import Category
+    from vswitch.config import SwitchSettings
     from vswitch.ports import Endpoint
 
 
@@ -137,6 +138,9 @@ class Control(Protocol):
 
     def publish_events(self) -> None:
         """Pass on what the core has to tell: to the log, and to the sessions that asked for it."""
+
+    def running_settings(self) -> SwitchSettings:
+        """Give the settings of a switch that would be as this one is now."""
 
     def stop(self) -> None:
         """End the switch in an orderly way, after the command that asks for it."""

@@ -6,11 +6,11 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError
-from vswitch.management.command import Menu, Optional, Reply, Session, Word, command, quoted
+from vport.shell.command import Menu, Optional, Reply, Session, Word, command, quoted
 
 if TYPE_CHECKING:
+    from vport.shell.message import Category
     from vswitch.management.control import Control
-    from vswitch.management.messages import Category
 
 HEADER: Final = (
     "CATEGORY               TAG STATUS HELP",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from vport._version import __version__
 from vport.ethernet import format_mac
-from vswitch.management.command import Command, Menu, Optional, Reply, Session, Word, command
+from vport.shell.command import Command, Menu, Optional, Reply, Session, Word, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +41,9 @@ def show_help(control: Control, session: Session, prefix: str | None) -> Reply:
 
 @command("logout", "end this session")
 def logout(control: Control, session: Session) -> Reply:
-    """End the session."""
+    """End the session. At the switch's own terminal there is nowhere to go."""
+    if session.is_console:
+        return Reply(detail="this is the switch's own terminal; shutdown or Ctrl-D ends the switch")
     return Reply(ends_session=True)
 
 
@@ -49,7 +51,7 @@ def logout(control: Control, session: Session) -> Reply:
 def shutdown(control: Control, session: Session) -> Reply:
     """End the switch; this session still gets its goodbye, the others see their connection close."""
     control.stop()
-    return Reply(ends_session=True)
+    return Reply(ends_session=not session.is_console)
 
 
 @command("showinfo", "show version, MAC address and uptime", prints=True)

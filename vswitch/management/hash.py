@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError, SettingsError
 from vport.ethernet import MacAddress, Vid, format_mac, is_multicast
-from vswitch.fdb import CAPACITY_MAX, TIME_MAX
-from vswitch.management.command import (
+from vport.shell.command import (
     Choice,
     Integer,
     Mac,
@@ -19,6 +18,7 @@ from vswitch.management.command import (
     command,
     invalid,
 )
+from vswitch.fdb import CAPACITY_MAX, TIME_MAX
 from vswitch.management.lookup import PORT, VLAN, existing_port, existing_vlan
 from vswitch.ports import PORT_LIMIT_MAX
 from vswitch.vlan import DEFAULT_VID

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from vswitch.management import debug, general, plugin, port_links, vlan
+from vport.shell.command import Catalog, Menu
+from vport.shell.script import load
+from vswitch.management import config, debug, general, plugin, port_links, vlan
 from vswitch.management import hash as hash_
-from vswitch.management.command import Catalog
 
 
 def switch_catalog() -> Catalog:
     """Make the catalog of all commands of a switch. Each switch has its own: plugins add to it."""
     return Catalog(
         (
-            general.MENU,
+            Menu("", "", (*general.COMMANDS, load)),
             debug.MENU,
             plugin.MENU,
             hash_.MENU,
             port_links.PORT_MENU,
             vlan.MENU,
             port_links.LISTEN_MENU,
+            config.MENU,
         )
     )

@@ -7,10 +7,10 @@ core's events become text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, assert_never
 
 from vport.ethernet import format_mac
+from vport.shell.message import Category, Message
 from vswitch.events import (
     AccessRefused,
     EndpointAdded,
@@ -27,30 +27,6 @@ if TYPE_CHECKING:
     from vswitch.events import Event
 
 
-@dataclass(frozen=True, slots=True)
-class Category:
-    """A kind of message.
-
-    Attributes:
-        path: its name; ``debug/add`` takes any beginning of it.
-        tag: its number, written in octal; below 0o100, since libvdemgmt looks for lines with ``30``.
-        help: one line that says when such a message is sent.
-    """
-
-    path: str
-    tag: int
-    help: str
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message as it is sent: one line."""
-
-    category: Category
-    text: str
-
-
-LOST: Final = Category("debug/lost", 0o001, "messages were lost")
 FDB_ADDED: Final = Category("hash/+", 0o011, "hash: a station was learned")
 FDB_REMOVED: Final = Category("hash/-", 0o012, "hash: a station was forgotten")
 STATION_MOVED: Final = Category("hash/move", 0o013, "hash: a station moved to another port")

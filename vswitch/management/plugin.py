@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError
-from vswitch.management.command import Menu, Optional, Reply, Session, Text, Word, command, quoted
+from vport.shell.command import Menu, Optional, Reply, Session, Text, Word, command, quoted
 
 if TYPE_CHECKING:
     from vswitch.management.control import Control

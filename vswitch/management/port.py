@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError, RefusedError, SettingsError
-from vswitch.management.command import (
+from vport.shell.command import (
     Integer,
     Optional,
     Reply,

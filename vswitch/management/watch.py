@@ -18,8 +18,8 @@ import trio
 from trio_util import periodic
 
 from vport.errors import SettingsError
+from vport.shell.protocol import printable
 from vswitch.management.client import Answer, Farewell
-from vswitch.management.protocol import printable
 from vswitch.management.top import rates, read_ports, table
 
 if TYPE_CHECKING:

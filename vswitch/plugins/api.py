@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vport.shell.command import Menu
+    from vport.shell.message import Category
     from vport.train import Train
     from vswitch.bridge import Bridge
     from vswitch.events import Event
-    from vswitch.management.command import Menu
-    from vswitch.management.messages import Category
     from vswitch.ports import Port
 
 

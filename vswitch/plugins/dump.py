@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Final
 from vport.errors import CommandError, SettingsError
 from vport.ethernet import EtherType, parse_mac
 from vport.rate_limit import RateLimit
-from vswitch.management.command import Menu, Optional, Reply, Switch, Text, command, quoted
-from vswitch.management.messages import Category
+from vport.shell.command import Menu, Optional, Reply, Switch, Text, command, quoted
+from vport.shell.message import Category
 from vswitch.plugins.api import Plugin
 from vswitch.plugins.frame_text import describe_frame, outline
 
 if TYPE_CHECKING:
     from vport.ethernet import Buffer
+    from vport.shell.command import Session
     from vport.train import Train
-    from vswitch.management.command import Session
     from vswitch.management.control import Control
     from vswitch.plugins.api import PluginHost
     from vswitch.ports import Port

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vport.errors import CommandError
 from vport.ethernet import format_mac
-from vswitch.management.command import Argument, Integer, Menu, Reply, Word, command, invalid
+from vport.shell.command import Argument, Integer, Menu, Reply, Word, command, invalid
+from vport.shell.message import Category
 from vswitch.management.lookup import PORT, existing_port
-from vswitch.management.messages import Category
 from vswitch.plugins.api import Plugin
 from vswitch.plugins.frame_text import outline, sender_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from vport.shell.command import Session
     from vport.train import Train
-    from vswitch.management.command import Session
     from vswitch.management.control import Control
     from vswitch.plugins.api import PluginHost
     from vswitch.ports import Port

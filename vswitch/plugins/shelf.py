@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from vport.errors import CommandError, LinkError, RefusedError, SettingsError
+from vport.shell.command import Reply
+from vport.shell.message import Message
 from vport.train import Train
-from vswitch.management.command import Reply
 from vswitch.management.control import PluginInfo
-from vswitch.management.messages import Message
 from vswitch.plugins.api import Plugin
 from vswitch.plugins.loader import find_plugin
 from vswitch.ports import DiscardReason
@@ -27,12 +27,12 @@ from vswitch.ports import DiscardReason
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from vport.shell.command import Catalog, Command, Menu
+    from vport.shell.message import Category
+    from vport.shell.server import ManagementServer
     from vswitch.bridge import Bridge, Egress
     from vswitch.events import Event
     from vswitch.fabric import Fabric
-    from vswitch.management.command import Catalog, Command, Menu
-    from vswitch.management.messages import Category
-    from vswitch.management.server import ManagementServer
     from vswitch.ports import Port
 
     Hook = Callable[[Port, Train], Train | None]

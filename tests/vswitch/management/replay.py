@@ -11,18 +11,18 @@ import trio
 from tests.vswitch.links_in_memory import RecordingLink
 from tests.vswitch.management.small_switch import SmallSwitch
 from vport.errors import RefusedError
+from vport.shell.command import Session, execute
+from vport.shell.protocol import ServerProtocol, encode_message
 from vport.train import lone
-from vswitch.management.command import Session, execute
 from vswitch.management.control import SocketInfo
 from vswitch.management.general import BANNER
-from vswitch.management.protocol import ServerProtocol, encode_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from vport.shell.message import Message
     from vswitch.fabric import Place
-    from vswitch.management.messages import Message
 
 ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 
@@ -160,7 +160,7 @@ class Player:
         self.switch = SmallSwitch(port_limit)
         self.switch.management = SocketInfo("/run/mgmt", 0o600)
         self.switch.server.send = self._send_message  # type: ignore[method-assign]
-        self.switch.server.publish = self._publish  # type: ignore[method-assign, assignment]
+        self.switch.server.publish = self._publish  # type: ignore[method-assign]
         self._places: dict[tuple[int, int], Place] = {}
         self._sessions: dict[str, _PlayedSession] = {}
         self._enter("1")
@@ -170,12 +170,9 @@ class Player:
             self._sessions[name] = _PlayedSession(self.switch)
         self._current = self._sessions[name]
 
-    def _publish(self, events: list[object]) -> None:
-        from vswitch.management.messages import describe
-
-        for event in events:
-            for message in describe(event):  # type: ignore[arg-type]
-                self._send_message(message)
+    def _publish(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self._send_message(message)
 
     def _send_message(self, message: Message) -> None:
         for session in self._sessions.values():

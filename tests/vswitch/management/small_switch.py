@@ -10,22 +10,25 @@ import trio
 from tests.vswitch.links_in_memory import RecordingLink
 from vport.errors import LinkError
 from vport.ethernet import MacAddress, Vid, parse_mac
+from vport.shell.server import MAX_SESSIONS, ManagementServer
+from vport.shell.unix_socket import ManagementSocket
 from vswitch.bridge import Bridge
+from vswitch.config import SwitchSettings
 from vswitch.fabric import Fabric
 from vswitch.management.control import ListenerInfo, SocketInfo
+from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
-from vswitch.management.messages import CATEGORIES
-from vswitch.management.server import MAX_SESSIONS, ManagementServer
-from vswitch.management.unix_socket import ManagementSocket
+from vswitch.management.messages import CATEGORIES, describe
 from vswitch.plugins.shelf import PluginShelf
+from vswitch.state import capture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
     from vport.locator import Locator
+    from vport.shell.message import Category
     from vswitch.events import Event
-    from vswitch.management.messages import Category
     from vswitch.ports import Endpoint
 
 
@@ -92,7 +95,7 @@ class SmallSwitch:
         self.fabric = Fabric(self.bridge, self.now, self._publish)
         self.plugboard = FakePlugboard(self.fabric)
         self.catalog = switch_catalog()
-        self.server = ManagementServer(self, self.catalog)
+        self.server = ManagementServer(self, self.catalog, BANNER)
         self.plugins = PluginShelf(self.fabric, self.catalog, self.server)
         self.mac = parse_mac("00:ff:00:00:00:01")
         self.started_at = 0.0
@@ -111,8 +114,11 @@ class SmallSwitch:
         self.fabric.publish_events()
 
     def _publish(self, events: list[Event]) -> None:
-        self.server.publish(events)
+        self.server.publish(message for event in events for message in describe(event))
         self.plugins.publish(events)
+
+    def running_settings(self) -> SwitchSettings:
+        return capture(SwitchSettings(), self.bridge, self.mac, (), {})
 
     def stop(self) -> None:
         self.stopped.set()
@@ -139,7 +145,7 @@ async def running(
     with ManagementSocket.open(path) as listening:
         switch.management = SocketInfo(listening.path, listening.mode)
         if max_sessions != MAX_SESSIONS:
-            switch.server = ManagementServer(switch, switch.catalog, max_sessions=max_sessions)
+            switch.server = ManagementServer(switch, switch.catalog, BANNER, max_sessions=max_sessions)
         async with trio.open_nursery() as nursery:
             await nursery.start(switch.server.serve, listening.socket)
             nursery.start_soon(_cancel_when_stopped, switch, nursery.cancel_scope)

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from tests.vswitch.management.small_switch import SmallSwitch
-from vswitch.management.command import (
+from vport.shell.command import (
     Argument,
     Choice,
     Integer,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from vswitch.management.command import Command, Reply
+    from vport.shell.command import Command, Reply
 
 COMMANDS = [command for menu in switch_catalog().menus for command in menu.commands]
 SNAPSHOT = (

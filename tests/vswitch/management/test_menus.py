@@ -12,18 +12,19 @@ import trio
 from tests.vswitch.links_in_memory import RecordingLink
 from tests.vswitch.management.small_switch import SmallSwitch
 from vport.errors import RefusedError
+from vport.shell.command import Session, execute
+from vport.shell.message import Message
 from vport.train import Train
 from vswitch.access import AccessRule
 from vswitch.events import AccessRefused
-from vswitch.management.command import Session, execute
 from vswitch.management.control import SocketInfo
 from vswitch.management.hash import bucket_of
 from vswitch.management.menus import switch_catalog
-from vswitch.management.messages import ACCESS_REFUSED, CATEGORIES, Message, describe
+from vswitch.management.messages import ACCESS_REFUSED, CATEGORIES, describe
 from vswitch.ports import PortCounters, PortNumber
 
 if TYPE_CHECKING:
-    from vswitch.management.command import Command
+    from vport.shell.command import Command
 
 CATALOG = switch_catalog()
 
@@ -80,7 +81,7 @@ def test_names_fit_their_column() -> None:
 
 def test_general_commands_come_before_the_menus() -> None:
     assert [path for path, _, _ in CATALOG.entries()][:6] == [
-        "help", "logout", "shutdown", "showinfo", "debug", "debug/list",
+        "help", "logout", "shutdown", "showinfo", "load", "debug",
     ]  # fmt: skip
 
 

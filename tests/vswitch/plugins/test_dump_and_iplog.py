@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from tests.vswitch.plugins.test_shelf import FRAME, Lan
 from vport.errors import CommandError
 from vport.ethernet import BROADCAST, parse_mac
+from vport.shell.command import Session
 from vport.station.host import Station
-from vswitch.management.command import Session
 from vswitch.plugins import iplog
 from vswitch.plugins.dump import IN, OUT, Filter, read_filter
 from vswitch.plugins.frame_text import describe_frame
 
 if TYPE_CHECKING:
-    from vswitch.management.messages import Message
+    from vport.shell.message import Message
 
 A = parse_mac("02:00:00:00:00:0a")
 ARP = (

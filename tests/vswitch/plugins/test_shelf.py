@@ -12,9 +12,9 @@ import trio
 from tests.vswitch.links_in_memory import RecordingLink
 from tests.vswitch.management.small_switch import SmallSwitch
 from vport.ethernet import BROADCAST
+from vport.shell.command import Command, Menu, Reply, Session, command, execute
+from vport.shell.message import Category
 from vport.train import Train, lone
-from vswitch.management.command import Command, Menu, Reply, Session, command, execute
-from vswitch.management.messages import Category
 from vswitch.plugins import Plugin, PluginHost
 
 if TYPE_CHECKING:
