@@ -88,3 +88,20 @@ async def test_links_attached_at_run_time_end_with_the_switch() -> None:
     async with running() as service:
         endpoint = await service.plugboard.attach(HOST)
     assert not endpoint.port.endpoints
+
+
+async def test_what_was_opened_at_run_time_is_in_the_captured_settings() -> None:
+    locator = free_udp_port()
+    async with running() as service:
+        endpoint = await service.plugboard.attach(HOST, 3)
+        listener = await service.plugboard.listen(locator)
+        captured = service.running_settings()
+        assert captured.listen == (locator,)
+        assert [(port.number, port.attach) for port in captured.ports] == [(3, (HOST,))]
+
+        service.plugboard.eject(endpoint, "test")
+        await service.plugboard.close_listener(listener.number)
+        while service.plugboard.attached:
+            await trio.lowlevel.checkpoint()
+        assert service.running_settings().listen == ()
+        assert service.running_settings().ports == ()
