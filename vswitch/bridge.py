@@ -270,9 +270,9 @@ class Bridge:
         else:
             existing = self.ports.get(number)
             port = self.create_port(number) if existing is None else existing
-            reason = self._refusal(port, link, user, groups)
+            reason = self._refusal(port, user, groups)
             if reason is not None:
-                raise RefusedError(f"port {number}: {reason}")
+                raise self._refused(port, link, reason, f"port {number}: {reason}")
         endpoint = Endpoint(self._free_endpoint_id(), port, link, user)
         self._endpoints[endpoint.id] = endpoint
         port.endpoints.append(endpoint)
@@ -282,34 +282,36 @@ class Bridge:
 
     def _free_port(self, link: Link, user: str | None, groups: Collection[str] | None) -> Port:
         """Find the lowest free port that ``user`` may use."""
-        kept: list[Port] = []
-        last_reason = ""
+        passed_over: list[Port] = []
+        reason: str | None = None
         try:
             while True:
                 port = self.create_port()
-                reason = self._refusal(port, link, user, groups)
+                reason = self._refusal(port, user, groups)
                 if reason is None:
                     return port
-                kept.append(port)
-                last_reason = f"port {port.number}: {reason}"
+                passed_over.append(port)
         except RefusedError:
-            if kept:
-                raise RefusedError(f"no port is free that it may use; {last_reason}") from None
-            raise
+            if not passed_over:
+                raise
+            port = passed_over[-1]
+            text = f"no port is free that it may use; port {port.number}: {reason}"
+            raise self._refused(port, link, reason or "", text) from None
         finally:
-            for port in kept:
+            for port in passed_over:
                 self.ports.vacate(port)
 
-    def _refusal(
-        self, port: Port, link: Link, user: str | None, groups: Collection[str] | None
-    ) -> str | None:
+    @staticmethod
+    def _refusal(port: Port, user: str | None, groups: Collection[str] | None) -> str | None:
         """Say why ``user`` may not plug into ``port``; ``groups`` is None where nobody asks."""
         if groups is None:
             return None
-        reason = refusal(port.access, [endpoint.user for endpoint in port.endpoints], user, groups)
-        if reason is not None:
-            self.events.put(AccessRefused(port=port.number, description=link.description, reason=reason))
-        return reason
+        return refusal(port.access, [endpoint.user for endpoint in port.endpoints], user, groups)
+
+    def _refused(self, port: Port, link: Link, reason: str, text: str) -> RefusedError:
+        """Tell that access was refused, and make the error that says so."""
+        self.events.put(AccessRefused(port=port.number, description=link.description, reason=reason))
+        return RefusedError(text)
 
     def unplug(self, endpoint: Endpoint, reason: str) -> None:
         """Take a link out of its port. With the last one, what was learned there is forgotten."""
