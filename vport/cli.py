@@ -51,6 +51,8 @@ Examples:
       The same without root, on a TAP device made beforehand.
   vport udp://127.0.0.1:9999 'host://10.1.1.7/24?ping=10.1.1.1'
       A simulated host joins the LAN and pings 10.1.1.1. No root needed.
+  vport vde:///tmp/vde.ctl 'cmd:ssh HOST vde_plug /tmp/vde.ctl'
+      Join a VDE switch here with one there, as dpipe does.
 
 Exit status: 0 ended as asked, 1 failed, 2 wrong usage.
 """

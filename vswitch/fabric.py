@@ -107,6 +107,11 @@ class Place:
         self.endpoint = endpoint
         self.listener = listener
 
+    @property
+    def port_number(self) -> int:
+        """The number of the port."""
+        return self.endpoint.port.number
+
     def deliver(self, train: Train) -> None:
         """Relay ``train``: borrowed until ``flush``."""
         fabric = self._fabric

@@ -87,8 +87,8 @@ class _Watch:
         served = _Served(turn)
         if self._epoll is None:
             self._epoll = select.epoll()
+        self._epoll.register(descriptor, select.EPOLLIN)  # refused for a regular file
         self._served[descriptor] = served
-        self._epoll.register(descriptor, select.EPOLLIN)
         try:
             yield served
         finally:
