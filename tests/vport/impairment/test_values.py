@@ -49,7 +49,7 @@ LR, RL = (Direction.LEFT_TO_RIGHT,), (Direction.RIGHT_TO_LEFT,)
         ("loss", "nan", None),
         ("loss", "inf", None),
         ("loss", "1e99", None),
-        ("loss", "١", None),
+        ("loss", "\u0661", None),
         ("dup", "100", None),
         ("noise", "8388609", None),
         # units
