@@ -31,6 +31,7 @@ from vport.shell.command import Reply
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from vport.shell.command import Step
     from vport.shell.message import Message
 
 # --- constants of the protocol ---
@@ -91,10 +92,20 @@ def encode_reply(reply: Reply, prompt: bytes = PROMPT) -> bytes:
     """Encode a reply with the prompt that follows it."""
     if reply.ends_session:
         return END_OF_SESSION
-    status = encode_status(reply.errno, reply.detail) + prompt
-    if reply.lines is None:
-        return status
-    return b"".join((DATA_START, encode_lines(reply.lines), DATA_END, status))
+    return _encode_body(reply) + prompt
+
+
+def _encode_body(reply: Reply) -> bytes:
+    """Encode a reply without prompt, as it stands in a script's."""
+    status = encode_status(reply.errno, reply.detail)
+    if reply.lines is not None:
+        return b"".join((DATA_START, encode_lines(reply.lines), DATA_END, status))
+    return b"".join((*map(_encode_step, reply.steps), status))
+
+
+def _encode_step(step: Step) -> bytes:
+    echo = f"vde[{printable(step.script)}]: {printable(step.line)}\n".encode()
+    return echo if step.reply is None else echo + _encode_body(step.reply)
 
 
 def encode_message(message: Message) -> bytes:

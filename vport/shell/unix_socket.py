@@ -29,11 +29,13 @@ class ManagementSocket:
         mode: the file's permissions.
     """
 
-    def __init__(self, listening: socket.socket, path: str, mode: int, identity: tuple[int, int]) -> None:
+    def __init__(
+        self, listening: socket.socket, path: str, mode: int, identity: tuple[int, int] | None
+    ) -> None:
         self.socket = listening
         self.path = path
         self.mode = mode
-        self._identity = identity  # device and inode: whether the file is still ours
+        self._identity = identity  # device and inode: whether the file is still ours; None: never was
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, mode: int = 0o600, group: str | None = None) -> Self:
@@ -58,6 +60,15 @@ class ManagementSocket:
         except BaseException:
             listening.close()
             raise
+
+    @classmethod
+    def adopt(cls, listening: socket.socket) -> Self:
+        """Take a socket that somebody else made and listens on; its file stays theirs."""
+        listening.setblocking(False)
+        path = os.fsdecode(listening.getsockname())
+        if not path or path.startswith("\0"):  # an abstract name is no file
+            return cls(listening, "@" + path[1:], 0o777, None)
+        return cls(listening, path, stat.S_IMODE(os.stat(path).st_mode), None)
 
     def close(self) -> None:
         """Stop listening and remove the file if it is still ours. Idempotent."""

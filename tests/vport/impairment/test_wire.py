@@ -128,7 +128,7 @@ def test_share_of_time_in_each_state_is_the_stationary_one() -> None:
         chain.advance(float(step))
         visits[chain.current] += 1
 
-    # As often into a state as out of it: state 1 is visited 0.3/0.5 times as often as state 0, state 2 0.05 times.
+    # As often into a state as out of it: of 1.65 visits 1 to state 0, 0.3/0.5 to 1, 0.05 to 2.
     assert visits[0] / 50_000 == pytest.approx(1 / 1.65, rel=0.03)
     assert visits[1] / 50_000 == pytest.approx(0.6 / 1.65, rel=0.03)
     assert visits[2] / 50_000 == pytest.approx(0.05 / 1.65, rel=0.08)

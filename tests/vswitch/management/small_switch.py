@@ -12,10 +12,12 @@ from vport.ethernet import MacAddress, Vid, parse_mac
 from vport.shell.server import MAX_SESSIONS, ManagementServer
 from vport.shell.unix_socket import ManagementSocket
 from vswitch.bridge import Bridge
+from vswitch.config import SwitchSettings
 from vswitch.management.control import SocketInfo
 from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
 from vswitch.management.messages import describe
+from vswitch.state import capture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,6 +45,9 @@ class SmallSwitch:
         events = self.bridge.events.drain()
         if self.server is not None:
             self.server.publish(message for event in events for message in describe(event))
+
+    def running_settings(self) -> SwitchSettings:
+        return capture(SwitchSettings(), self.bridge, self.mac, (), {})
 
     def stop(self) -> None:
         self.stopped.set()
