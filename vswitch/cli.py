@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from vport._version import __version__
+from vport.daemon import detach, log_to_syslog
 from vport.errors import SettingsError
+from vport.files import read_text
 from vport.locator import TapLocator, UdpLocator, integer, interface_name, parse, station_address
 from vport.long_only import LongOnlyParser
 from vport.program import FAILED, refuse_usage, run_program, set_up_logging
@@ -29,9 +31,7 @@ from vswitch.config import (
     SwitchSettings,
 )
 from vswitch.config_file import SIZE_MAX, file_mode, read_config
-from vswitch.daemon import detach, log_to_syslog
 from vswitch.fdb import CAPACITY_MAX, FdbSettings
-from vswitch.files import read_text
 from vswitch.ports import DEFAULT_PORT_LIMIT, PORT_LIMIT_MAX
 from vswitch.systemd import Supervisor
 from vswitch.terminal import is_usable

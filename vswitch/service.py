@@ -22,6 +22,7 @@ from vport.ethernet import format_mac, random_mac
 from vport.links import open_link, open_listener
 from vport.rate_limit import RateLimit
 from vport.shell.command import Session
+from vport.shell.script import failures, run_script
 from vport.shell.server import ManagementServer
 from vport.shell.unix_socket import ManagementSocket
 from vswitch.events import EndpointAdded, EndpointRemoved, StationMoved
@@ -30,7 +31,6 @@ from vswitch.management.control import SocketInfo
 from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
 from vswitch.management.messages import describe
-from vswitch.management.script import failures, run_script
 from vswitch.state import capture, make_bridge
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from vport.files import write_text_in_thread
 from vport.shell.command import FilePath, Menu, Session, command, file_error
 from vswitch.config_file import write_config
-from vswitch.files import write_text_in_thread
 
 if TYPE_CHECKING:
     from vswitch.management.control import Control

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from vport.shell import script
 from vport.shell.command import Catalog, Menu
-from vswitch.management import config, debug, general, port, script, vlan
+from vswitch.management import config, debug, general, port, vlan
 from vswitch.management import hash as hash_
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from tests.vswitch.management.small_switch import SmallSwitch
 from vport.ethernet import Vid
+from vport.shell import script
 from vport.shell.command import Reply, Session, execute
 from vport.shell.protocol import PROMPT, encode_reply
 from vswitch.config_file import read_config
-from vswitch.management import script
 from vswitch.management.menus import switch_catalog
 
 if TYPE_CHECKING:

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from vport.errors import CommandError
+from vport.files import read_text
 from vport.shell.command import FilePath, Reply, Session, Step, command, execute, file_error, quoted
-from vswitch.files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from vswitch.management.control import Control
+    from vport.shell.server import Controlled
 
 SIZE_MAX: Final = 1 << 20  # bytes of a script
 DEPTH_MAX: Final = 8
@@ -31,7 +31,7 @@ OUTPUT_MAX: Final = 100_000  # lines that one `load` prints: they are kept until
 _PASSED_OVER: Final = frozenset({"logout", "shutdown"})
 
 
-async def run_script(control: Control, session: Session, path: str) -> list[Step]:
+async def run_script(control: Controlled, session: Session, path: str) -> list[Step]:
     """Carry out the commands in a file, and tell what each line was answered.
 
     Cancelled, it has carried out some of the lines.
@@ -56,7 +56,7 @@ async def run_script(control: Control, session: Session, path: str) -> list[Step
         session.scripts.pop()
 
 
-async def _run_lines(control: Control, session: Session, path: str, text: str) -> list[Step]:
+async def _run_lines(control: Controlled, session: Session, path: str, text: str) -> list[Step]:
     steps: list[Step] = []
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         command_line = line.strip()
@@ -68,7 +68,7 @@ async def _run_lines(control: Control, session: Session, path: str, text: str) -
     return steps
 
 
-async def _run_line(control: Control, session: Session, line: str) -> Reply:
+async def _run_line(control: Controlled, session: Session, line: str) -> Reply:
     """Carry out one line; when the scripts of this session have printed too much, say so instead."""
     if session.printed > OUTPUT_MAX:
         return Reply(None, errno.E2BIG, f"not run: the script printed more than {OUTPUT_MAX} lines")
@@ -92,10 +92,10 @@ def failures(steps: Iterable[Step]) -> Iterator[str]:
 
 
 @command("load", "load a configuration script", FilePath("path"))
-async def load(control: Control, session: Session, path: str) -> Reply:
-    """Run a script; a relative path starts at the switch's working directory.
+async def load(control: Controlled, session: Session, path: str) -> Reply:
+    """Run a script; a relative path starts at the working directory of whoever runs it.
 
-    Whoever may give commands to this switch may read what the switch may: see the management socket's
+    Whoever may give commands here may read what this process may: see the management socket's
     mode and group.
     """
     if not session.scripts:
