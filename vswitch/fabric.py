@@ -58,11 +58,16 @@ class Fabric:
         if self.bridge.events:
             self._publish(self.bridge.events.drain())
 
+    def carry(self, port: Port, train: Train) -> None:
+        """Relay what came in on ``port``: borrowed until ``flush``."""
+        for leaving_on, leaving in self.bridge.receive(port, train, self.clock()):
+            leaving_on.transmit(leaving)
+            self.unflushed.add(leaving_on)
+
     def flush(self) -> None:
         """Let every link that was given something finish with it."""
         while self.unflushed:
-            for endpoint in self.unflushed.pop().endpoints:
-                endpoint.link.flush()
+            self.unflushed.pop().flush()
         if self.bridge.events:
             self.publish_events()
 
@@ -78,13 +83,17 @@ class Place:
 
     def deliver(self, train: Train) -> None:
         """Relay ``train``: borrowed until ``flush``."""
-        fabric = self._fabric
-        for port, leaving in fabric.bridge.receive(self.endpoint.port, train, fabric.clock()):
-            port.transmit(leaving)
-            fabric.unflushed.add(port)
+        inlet = self.endpoint.port.inlet
+        if inlet is None:
+            self._fabric.carry(self.endpoint.port, train)
+        else:
+            inlet.deliver(train)
 
     def flush(self) -> None:
         """Finish with everything delivered so far."""
+        inlet = self.endpoint.port.inlet
+        if inlet is not None:
+            inlet.flush()
         self._fabric.flush()
 
     def detach(self, reason: str) -> None:

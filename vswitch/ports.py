@@ -18,7 +18,7 @@ from vport.ethernet import Vid
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vport.links.base import Link
+    from vport.links.base import Link, Sink
     from vport.train import Train
 
 PortNumber = NewType("PortNumber", int)
@@ -86,6 +86,8 @@ class Port:
         allocatable: whether newcomers that ask for no number may be given this port.
         endpoints: the links plugged in, oldest first. All of them get what leaves the port; they do
             not hear each other.
+        inlet: where received frames go through before the relay, None for nowhere (``impaired_ports``).
+        outlet: the same for frames on their way to the links.
     """
 
     __slots__ = (
@@ -94,7 +96,9 @@ class Port:
         "description",
         "endpoints",
         "group",
+        "inlet",
         "number",
+        "outlet",
         "pvid",
         "tagged",
         "user",
@@ -110,6 +114,8 @@ class Port:
         self.group: str | None = None
         self.endpoints: list[Endpoint] = []
         self.counters = PortCounters()
+        self.inlet: Sink | None = None
+        self.outlet: Sink | None = None
 
     @property
     def is_active(self) -> bool:
@@ -121,8 +127,19 @@ class Port:
         counters = self.counters
         counters.frames_out += train.count
         counters.bytes_out += train.wire_bytes
+        if self.outlet is not None:
+            self.outlet.deliver(train)
+            return
         for endpoint in self.endpoints:
             endpoint.link.transmit(train)
+
+    def flush(self) -> None:
+        """Let every link finish with what it was given."""
+        if self.outlet is not None:
+            self.outlet.flush()
+            return
+        for endpoint in self.endpoints:
+            endpoint.link.flush()
 
     def discard(self, reason: DiscardReason, train: Train) -> None:
         """Count the frames of ``train`` as received and not forwarded."""

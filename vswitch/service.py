@@ -27,6 +27,7 @@ from vport.shell.server import ManagementServer
 from vport.shell.unix_socket import ManagementSocket
 from vswitch.events import EndpointAdded, EndpointRemoved, StationMoved
 from vswitch.fabric import Fabric
+from vswitch.impaired_ports import ImpairedPorts
 from vswitch.management.control import SocketInfo
 from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
@@ -53,6 +54,7 @@ class SwitchService:
     Attributes:
         bridge: the forwarding core.
         fabric: what carries frames between the links.
+        impairments: the ports with faults between them and their links.
         mac: the switch's own address.
         started_at: when ``run`` began, on Trio's clock.
         management: where the management shell listens, None for nowhere.
@@ -68,6 +70,7 @@ class SwitchService:
         self.settings = settings
         self.bridge = make_bridge(settings, trio.current_time())
         self.fabric = Fabric(self.bridge, trio.current_time, self._publish)
+        self.impairments = ImpairedPorts(self.fabric)
         self.mac: MacAddress = settings.mac or random_mac(random.SystemRandom())
         self.started_at = 0.0
         self.management: SocketInfo | None = None
@@ -91,6 +94,7 @@ class SwitchService:
             async with AsyncExitStack() as resources, trio.open_nursery() as nursery:
                 resources.callback(self.publish_events)
                 await self._open(resources, nursery)
+                await nursery.start(self.impairments.run)
                 nursery.start_soon(self._age)
                 logger.debug("switch %s is up", format_mac(self.mac))
                 task_status.started()

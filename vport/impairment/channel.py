@@ -48,6 +48,7 @@ class Statistics:
         interface_full: found too many waiting for the interface.
         damaged: delivered with at least one bit flipped.
         flipped_bits: how many bits were.
+        malformed: frames of superframes that could not be cut, which never got in: not among those received.
     """
 
     received: int = 0
@@ -61,6 +62,7 @@ class Statistics:
     interface_full: int = 0
     damaged: int = 0
     flipped_bits: int = 0
+    malformed: int = 0
 
     @property
     def discarded(self) -> int:
@@ -72,8 +74,9 @@ class Impairment:
     """One direction of a cable.
 
     Args:
-        settings: what happens to frames; a change holds for those that come after it.
+        settings: what happens to frames; it may be set anew, for frames that come after that.
         random: decides, and nothing else does.
+        fifo: as the attribute.
 
     Attributes:
         fifo: whether a frame never overtakes an earlier one.
@@ -82,8 +85,8 @@ class Impairment:
     """
 
     def __init__(self, settings: ImpairmentSettings, random: Random, *, fifo: bool = True) -> None:
-        self.settings = settings
         self.fifo = fifo
+        self.settings = settings
         self.statistics = Statistics()
         self.channel_bytes = 0
         self._random = random
@@ -101,6 +104,16 @@ class Impairment:
     # --- in and out ---
 
     @property
+    def settings(self) -> ImpairmentSettings:
+        """What happens to frames."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: ImpairmentSettings) -> None:
+        self._settings = settings
+        self._is_transparent = settings.is_clear
+
+    @property
     def waiting(self) -> int:
         """How many frames are on their way."""
         return len(self._interface) + len(self._channel) + len(self._ready)
@@ -108,12 +121,12 @@ class Impairment:
     @property
     def is_clear(self) -> bool:
         """Whether frames may bypass this: nothing is to be done to them, none waits in front of them."""
-        return not self.waiting and self.settings.is_clear
+        return self._is_transparent and not self.waiting
 
     def receive(self, frame: Buffer, now: float) -> None:
         """Take a frame; its bytes are copied."""
         self._advance(now)
-        statistics, settings, random = self.statistics, self.settings, self._random
+        statistics, settings, random = self.statistics, self._settings, self._random
         size = len(frame)
         statistics.received += 1
         statistics.received_bytes += size
@@ -164,7 +177,7 @@ class Impairment:
         often that the share of frames lost is the loss. A loss too high for such short bursts makes them
         longer.
         """
-        settings, random = self.settings, self._random
+        settings, random = self._settings, self._random
         if settings.loss.is_zero:
             self._is_losing = False
             return False
@@ -182,7 +195,7 @@ class Impairment:
 
     def _copies(self) -> int:
         """Draw how often a frame is sent: each copy is repeated with the same probability."""
-        again = min(self.settings.dup.draw(self._random) / 100, _HIGHEST_REPEAT)
+        again = min(self._settings.dup.draw(self._random) / 100, _HIGHEST_REPEAT)
         copies = 1
         while copies < MAX_COPIES and self._random.random() < again:
             copies += 1
@@ -192,7 +205,7 @@ class Impairment:
 
     def _give_to_interface(self, frame: bytes, now: float) -> None:
         if not self._interface:
-            if self.settings.speed.is_zero:
+            if self._settings.speed.is_zero:
                 self._give_to_channel(frame, now)
                 return
             self._sent_at = now + self._sending_time(frame)
@@ -203,7 +216,7 @@ class Impairment:
         self._interface_bytes += len(frame)
 
     def _sending_time(self, frame: bytes) -> float:
-        speed = self.settings.speed.draw(self._random)
+        speed = self._settings.speed.draw(self._random)
         return len(frame) / speed if speed else 0.0
 
     def _advance(self, now: float) -> None:
@@ -221,7 +234,7 @@ class Impairment:
 
     def _give_to_channel(self, frame: bytes, now: float) -> None:
         """Put a frame into the channel's buffer, if there is room at ``now``."""
-        settings, random = self.settings, self._random
+        settings, random = self._settings, self._random
         self._release(now)
         size = len(frame) + FRAMING
         limit = math.inf if settings.chanbufsize.is_zero else settings.chanbufsize.draw(random)
@@ -256,7 +269,7 @@ class Impairment:
         return held > MAX_WAITING_BYTES or len(self._channel) + len(self._ready) >= MAX_WAITING_FRAMES
 
     def _delivered(self, frame: bytes) -> bytes:
-        noise = self.settings.noise
+        noise = self._settings.noise
         if not noise.is_zero:
             frame = self._damaged(frame, noise.draw(self._random) / (8 * MEGABYTE))
         self.statistics.delivered += 1

@@ -24,6 +24,7 @@ class Wire:
         right_to_left: settings at the start.
 
     Attributes:
+        seed: as it was given.
         chain: the Markov states.
         channels: what happens in each direction.
     """
@@ -34,6 +35,7 @@ class Wire:
         left_to_right: ImpairmentSettings | None = None,
         right_to_left: ImpairmentSettings | None = None,
     ) -> None:
+        self.seed = seed
         # A generator each: what happens to one direction does not depend on the traffic of the other.
         self.chain = MarkovChain(Random(f"{seed} chain"))
         self._fifo = True

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from vport.ethernet import MacAddress
     from vswitch.bridge import Bridge
     from vswitch.config import SwitchSettings
+    from vswitch.impaired_ports import ImpairedPorts
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,10 @@ class Control(Protocol):
     @property
     def bridge(self) -> Bridge:
         """The forwarding core."""
+
+    @property
+    def impairments(self) -> ImpairedPorts:
+        """The ports with faults between them and their links."""
 
     @property
     def mac(self) -> MacAddress:

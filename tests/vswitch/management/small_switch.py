@@ -13,6 +13,8 @@ from vport.shell.server import MAX_SESSIONS, ManagementServer
 from vport.shell.unix_socket import ManagementSocket
 from vswitch.bridge import Bridge
 from vswitch.config import SwitchSettings
+from vswitch.fabric import Fabric
+from vswitch.impaired_ports import ImpairedPorts
 from vswitch.management.control import SocketInfo
 from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
@@ -31,6 +33,8 @@ class SmallSwitch:
 
     def __init__(self, port_limit: int = 32) -> None:
         self.bridge = Bridge(port_limit=port_limit)
+        self.fabric = Fabric(self.bridge, self.now, lambda events: None)
+        self.impairments = ImpairedPorts(self.fabric)
         self.mac = parse_mac("00:ff:00:00:00:01")
         self.started_at = 0.0
         self.clock = 0.0
