@@ -20,7 +20,17 @@ from vport._version import __version__
 from vport.daemon import detach, log_to_syslog
 from vport.errors import SettingsError
 from vport.files import read_text
-from vport.locator import TapLocator, UdpLocator, integer, interface_name, parse, station_address
+from vport.locator import (
+    Locator,
+    TapLocator,
+    UdpLocator,
+    VdeLocator,
+    file_path,
+    integer,
+    interface_name,
+    parse,
+    station_address,
+)
 from vport.long_only import LongOnlyParser
 from vport.program import FAILED, refuse_usage, run_program, set_up_logging
 from vswitch.config import (
@@ -140,6 +150,7 @@ def make_parser() -> LongOnlyParser:
     )
     _add_switch_options(parser)
     _add_link_options(parser.add_argument_group("links"))
+    add_vde_options(parser)
     _add_management_options(parser.add_argument_group("management shell"))
     _add_program_options(parser.add_argument_group("running"))
     return parser
@@ -196,6 +207,29 @@ def _add_link_options(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
 
 
+def add_vde_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the control directory for VDE's clients, with the letters that vde_switch has."""
+    group = parser.add_argument_group("clients of VDE: vde_plug, vde_plug2tap, slirpvde, QEMU -netdev vde")
+    group.add_argument(
+        "-s", "--sock", "--vdesock", "--unix", type=_reader(file_path), metavar="DIR",
+        help="serve this control directory: short for --listen vde://DIR?mode=…",
+    )  # fmt: skip
+    group.add_argument(
+        "-m",
+        "--mode",
+        type=_reader(file_mode),
+        metavar="MODE",
+        help="permissions of its sockets, octal (default 0600)",
+    )
+    group.add_argument(
+        "--dirmode",
+        type=_reader(file_mode),
+        metavar="MODE",
+        help="permissions of the directory (default: made from --mode)",
+    )
+    group.add_argument("-g", "--group", metavar="GROUP", help="group of the directory and its sockets")
+
+
 def _add_management_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "-M",
@@ -229,6 +263,24 @@ def _add_program_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--debug", action="store_true", help="log what only a developer wants to know")
 
 
+def vde_listener(arguments: argparse.Namespace) -> list[Locator]:
+    """Give the locator that the options for VDE stand for, none without ``--sock``.
+
+    Raises:
+        SettingsError: options without ``--sock``.
+    """
+    if arguments.sock is not None:
+        return [
+            VdeLocator(
+                path=arguments.sock, mode=arguments.mode, dirmode=arguments.dirmode, group=arguments.group
+            )
+        ]
+    for name in ("mode", "dirmode", "group"):
+        if getattr(arguments, name) is not None:
+            raise SettingsError(f"--{name} goes with --sock DIR")
+    return []
+
+
 def read_settings(arguments: argparse.Namespace) -> SwitchSettings:
     """Make settings from the configuration file, if one is named, and the options that were given.
 
@@ -238,7 +290,9 @@ def read_settings(arguments: argparse.Namespace) -> SwitchSettings:
     settings = SwitchSettings(listen=(DEFAULT_LISTENER,))
     if arguments.config is not None:
         settings = read_config(_read_file(arguments.config, SIZE_MAX), arguments.config)
-    listen = [] if arguments.port is None else [UdpLocator(host="", port=arguments.port)]
+    listen = vde_listener(arguments)
+    if arguments.port is not None:
+        listen.insert(0, UdpLocator(host="", port=arguments.port))
     given = {
         "listen": (*listen, *arguments.listen) or None,
         "attach": tuple(arguments.attach) or None,

@@ -81,6 +81,11 @@ class Place:
         self._fabric = fabric
         self.endpoint = endpoint
 
+    @property
+    def port_number(self) -> int:
+        """The number of the port."""
+        return self.endpoint.port.number
+
     def deliver(self, train: Train) -> None:
         """Relay ``train``: borrowed until ``flush``."""
         inlet = self.endpoint.port.inlet

@@ -41,6 +41,10 @@ class Sink(Protocol):
 class Attachment(Sink, Protocol):
     """A link's place in a port, as a listener holds it for each of its links."""
 
+    @property
+    def port_number(self) -> int:
+        """The number of the port."""
+
     def detach(self, reason: str) -> None:
         """Give the place up: the far end has gone, ``reason`` says how. Idempotent."""
 
