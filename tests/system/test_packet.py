@@ -90,11 +90,22 @@ async def test_tcp_between_two_devices_goes_in_superframes(tmp_path: Path) -> No
             await until_ping(spaces["one"], "10.9.0.2")
             assert await ping(spaces["two"], "10.9.0.1", "-s", "1472", "-M", "do")
             with Process(
-                ["ip", "netns", "exec", spaces["two"], "iperf3", "-s", "-1", "--forceflush"], tmp_path / "iperf3"
+                ["ip", "netns", "exec", spaces["two"], "iperf3", "-s", "-1", "--forceflush"],
+                tmp_path / "iperf3",
             ) as server:
                 server.wait_for("listening")
                 report = json.loads(
-                    inside(spaces["one"], "iperf3", "-c", "10.9.0.2", "-t", "2", "-J", "--connect-timeout", "3000")
+                    inside(
+                        spaces["one"],
+                        "iperf3",
+                        "-c",
+                        "10.9.0.2",
+                        "-t",
+                        "2",
+                        "-J",
+                        "--connect-timeout",
+                        "3000",
+                    )
                 )
                 server.wait()
             rate = report["end"]["sum_received"]["bits_per_second"]

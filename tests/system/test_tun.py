@@ -44,9 +44,7 @@ async def test_kernel_pings_and_speaks_tcp_through_a_tun_device(tmp_path: Path) 
             ) as server:
                 server.wait_for("listening")
                 for options in ((), ("-R",)):
-                    report = json.loads(
-                        inside(one, "iperf3", "-c", "10.7.0.2", "-t", "1", "-J", *options)
-                    )
+                    report = json.loads(inside(one, "iperf3", "-c", "10.7.0.2", "-t", "1", "-J", *options))
                     rate = report["end"]["sum_received"]["bits_per_second"]
                     print(f"TCP through tun:// {options} {rate / 1e9:.2f} Gbit/s")  # noqa: T201 - pytest -rP
                     assert rate > 50e6
@@ -69,6 +67,5 @@ async def test_packets_for_elsewhere_take_the_gateway(tmp_path: Path) -> None:
 
 async def test_device_of_another_kind_is_refused() -> None:
     require_root()
-    with network_namespace() as space:
-        with pytest.raises(LinkError, match="lo"):
-            await open_link(f"tun://lo?address=10.7.0.1/24&netns={space}")
+    with network_namespace() as space, pytest.raises(LinkError, match="lo"):
+        await open_link(f"tun://lo?address=10.7.0.1/24&netns={space}")
