@@ -68,6 +68,8 @@ Examples:
       The same without root, on a TAP device made beforehand.
   vport udp://127.0.0.1:9999 'host://10.1.1.7/24?ping=10.1.1.1'
       A simulated host joins the LAN and pings 10.1.1.1. No root needed.
+  vport vde:///tmp/vde.ctl 'cmd:ssh HOST vde_plug /tmp/vde.ctl'
+      Join a VDE switch here with one there, as dpipe does.
   vport udp://127.0.0.1:9999 tap://tap0 --loss 1% --delay 10ms+3ms --bandwidth LR2Mbit --mgmt /tmp/c.mgmt
       A cable with faults, slow from the first place to the second (LR) but not back; vswitchterm /tmp/c.mgmt
       changes them while it runs.

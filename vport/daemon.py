@@ -16,6 +16,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from vport.errors import LinkError
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -51,11 +53,21 @@ class Daemon:
         self.end(0)
 
     def end(self, status: int) -> None:
-        """Let the command return with ``status``, if it still waits."""
-        if self._verdict is not None:
-            os.write(self._verdict, bytes([status]))
-            os.close(self._verdict)
-            self._verdict = None
+        """Let the command return with ``status``, if it still waits.
+
+        Raises:
+            LinkError: it was interrupted before the switch was ready; nobody then wants the switch.
+        """
+        if self._verdict is None:
+            return
+        verdict, self._verdict = self._verdict, None
+        try:
+            os.write(verdict, bytes([status]))
+        except BrokenPipeError:
+            if status == 0:
+                raise LinkError("whoever started the switch has not waited for it") from None
+        finally:
+            os.close(verdict)
 
 
 def detach() -> Daemon:

@@ -91,4 +91,13 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         pass
-    return True
+    return not _has_ended(pid)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether the process only waits for its parent to take note, which in a container nobody may do."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(") ")[2].startswith("Z")  # the state (proc(5))
+    except OSError:
+        return False

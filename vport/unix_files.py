@@ -73,6 +73,15 @@ class SocketFile:
             bound.close()
             raise
 
+    @classmethod
+    def adopt(cls, bound: socket.socket) -> Self:
+        """Take a socket that somebody else made; its file stays theirs."""
+        bound.setblocking(False)
+        path = os.fsdecode(bound.getsockname())
+        if path.startswith("\0"):  # the abstract namespace (unix(7)): a name without a file
+            return cls(bound, "@" + path[1:], 0o777, None)
+        return cls(bound, path, stat.S_IMODE(os.stat(path).st_mode), None)
+
     def close(self) -> None:
         """Close the socket and remove the file if it is still ours. Idempotent."""
         if self.socket.fileno() < 0:

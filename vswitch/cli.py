@@ -13,7 +13,6 @@ import logging
 import os
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from vport._version import __version__
@@ -23,6 +22,7 @@ from vport.files import read_text
 from vport.locator import (
     Locator,
     TapLocator,
+    TcpLocator,
     UdpLocator,
     VdeLocator,
     file_path,
@@ -73,6 +73,8 @@ Examples:
       Serve raw UDP on all addresses. On another machine: sudo vport THIS-HOST 9999 --address 10.1.1.101/24
   vswitch --mgmt /tmp/vs.mgmt --attach host://10.1.1.1/24 --attach 'host://10.1.1.2/24?ping=10.1.1.1'
       A LAN of two simulated hosts, one pinging the other. No root needed.
+  vswitch --sock /tmp/vde.ctl --mgmt /tmp/vs.mgmt
+      Serve VDE's clients; then: vde_plug2tap -s /tmp/vde.ctl tap0
   vswitchterm /tmp/vs.mgmt port/print
       Ask it for its ports; without a command, an interactive console.
   printf 'hash/print\\nport/print\\n' | socat - UNIX-CONNECT:/tmp/vs.mgmt
@@ -90,7 +92,8 @@ Files:
 Options may be written as vde_switch takes them: -daemon, -mgmt PATH, and any beginning that is unique.
 
 Locators (see also: vport --list):
-  udp://HOST:PORT, tap://NAME, host://ADDRESS/PREFIX, with options as in tap://tap0?mtu=1400
+  udp://HOST:PORT, tap://NAME, host://ADDRESS/PREFIX, vde://DIRECTORY, tcp://HOST:PORT, unix://PATH,
+  unixgram://PATH, stdio:, cmd:COMMAND, with options as in tap://tap0?mtu=1400
 
 Exit status: 0 ended as asked, 1 failed, 2 wrong usage.
 """
@@ -290,9 +293,8 @@ def read_settings(arguments: argparse.Namespace) -> SwitchSettings:
     settings = SwitchSettings(listen=(DEFAULT_LISTENER,))
     if arguments.config is not None:
         settings = read_config(_read_file(arguments.config, SIZE_MAX), arguments.config)
-    listen = vde_listener(arguments)
-    if arguments.port is not None:
-        listen.insert(0, UdpLocator(host="", port=arguments.port))
+    listen: list[Locator] = [] if arguments.port is None else [UdpLocator(host="", port=arguments.port)]
+    listen += vde_listener(arguments)
     given = {
         "listen": (*listen, *arguments.listen) or None,
         "attach": tuple(arguments.attach) or None,
@@ -340,15 +342,18 @@ def find_rcfile(named: str | None, environment: Mapping[str, str]) -> str | None
     if not os.path.isabs(base):
         base = os.path.expanduser("~/.config")
     candidates = (os.path.join(base, "vswitch", "rc"), SYSTEM_RCFILE)
-    return next((path for path in candidates if Path(path).is_file()), None)
+    return next((path for path in candidates if os.path.isfile(path)), None)
 
 
 def warn_of_open_doors(settings: SwitchSettings) -> None:
-    """Say that raw UDP asks nobody who he is, where others than this machine can send to it."""
+    """Say that raw UDP and TCP ask nobody who he is, where others than this machine can send to them."""
     for locator in settings.listen:
-        if isinstance(locator, UdpLocator) and not locator.host.startswith(_LOOPBACK):
+        if isinstance(locator, UdpLocator | TcpLocator) and not locator.host.startswith(_LOOPBACK):
             logger.warning(
-                "%s authenticates nobody: whoever reaches UDP port %d is on this LAN", locator, locator.port
+                "%s authenticates nobody: whoever reaches %s port %d is on this LAN",
+                locator,
+                locator.scheme.upper(),
+                locator.port,
             )
 
 

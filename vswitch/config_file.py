@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 D = TypeVar("D")
 
-SIZE_MAX: Final = 4 << 20  # characters; far above any real file, and parsed in a second or two
+SIZE_MAX: Final = 1 << 20  # characters; far above any real file, and parsed in a second
 _SHOWN: Final = 40  # characters of a wrong value that an error message repeats
 _HEADING: Final = "# Written by vswitch (config/save); to be read with vswitch --config.\n\n"
 _HASH_KEYS: Final = {

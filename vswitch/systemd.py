@@ -45,8 +45,15 @@ class Supervisor:
     management_socket: socket.socket | None = None
 
     @classmethod
-    def from_environment(cls, environment: MutableMapping[str, str], pid: int) -> Supervisor:
+    def from_environment(
+        cls, environment: MutableMapping[str, str], pid: int, descriptor: int = FIRST_DESCRIPTOR
+    ) -> Supervisor:
         """Read the variables and remove them: they are not for the processes that we start.
+
+        Args:
+            environment: where they stand.
+            pid: this process's.
+            descriptor: on which a socket is passed on.
 
         Raises:
             SettingsError: something else than one listening Unix stream socket was passed on.
@@ -55,7 +62,9 @@ class Supervisor:
         return cls(
             notify_socket=values["NOTIFY_SOCKET"] or None,
             watchdog_time=_watchdog_time(values["WATCHDOG_USEC"], values["WATCHDOG_PID"], pid),
-            management_socket=_passed_socket(values["LISTEN_FDS"], values["LISTEN_PID"], pid),
+            management_socket=(
+                _passed_socket(values["LISTEN_FDS"], descriptor) if values["LISTEN_PID"] == str(pid) else None
+            ),
         )
 
     def notify(self, *lines: str) -> None:
@@ -104,23 +113,22 @@ def _watchdog_time(microseconds: str, for_pid: str, pid: int) -> float | None:
     return int(microseconds) / 1e6
 
 
-def _passed_socket(count: str, for_pid: str, pid: int) -> socket.socket | None:
-    if not count or for_pid != str(pid) or count == "0":
+def _passed_socket(count: str, descriptor: int) -> socket.socket | None:
+    if count in {"", "0"}:
         return None
     if count != "1":
         raise SettingsError(
             f"{count} sockets were passed on (LISTEN_FDS), but only one is taken: the management socket"
         )
     try:
-        passed = socket.socket(fileno=FIRST_DESCRIPTOR)
+        passed = socket.socket(fileno=descriptor)
     except OSError as error:
-        raise SettingsError(
-            f"descriptor {FIRST_DESCRIPTOR}, passed on as a socket, is none: {error}"
-        ) from None
-    passed.set_inheritable(False)
+        raise SettingsError(f"descriptor {descriptor}, passed on as a socket, is none: {error}") from None
     is_stream = passed.family == socket.AF_UNIX and passed.type == socket.SOCK_STREAM
     if not is_stream or not passed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        passed.close()
         raise SettingsError(
             "the socket passed on is not a listening Unix stream socket (ListenStream=/path in its unit)"
         )
+    passed.set_inheritable(False)
     return passed

@@ -1,4 +1,6 @@
-"""Two hosts on one switch, by VDE and by streams, ours beside theirs: ``sudo python tests/bench/bench_vde.py``.
+"""Two hosts on one switch, by VDE and by streams, ours beside theirs.
+
+    sudo python tests/bench/bench_vde.py [CONTENDER …] [--rounds N] [--seconds S]
 
 Two namespaces have a TAP device each, joined through a switch on this machine. Contenders:
 

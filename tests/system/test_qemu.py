@@ -1,4 +1,4 @@
-"""Virtual machines on our switch: each of QEMU's ways to reach one, and a TAP device of the host beside them."""
+"""Virtual machines on our switch: each of QEMU's ways to reach one, and a TAP device of the host."""
 
 from __future__ import annotations
 

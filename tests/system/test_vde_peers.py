@@ -9,7 +9,6 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +20,7 @@ from tests.system.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _NUMBERS = count()
 PYTHON = shlex.quote(sys.executable)

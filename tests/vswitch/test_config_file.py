@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.vswitch.any_settings import switch_settings
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, Vid
-from vport.locator import Locator, parse
+from vport.locator import parse
 from vswitch.config import (
     DEFAULT_LISTENER,
     ManagementSettings,
@@ -132,7 +135,7 @@ def test_wrong_file_is_refused_with_line_key_and_what_is_allowed(old: str, new: 
 
 def test_huge_and_deep_files_are_refused() -> None:
     with pytest.raises(SettingsError, match="too many"):
-        read_config("#" * (5 << 20), "f")
+        read_config("#" * (2 << 20), "f")
     with pytest.raises(SettingsError, match=r"^f"):
         read_config("a = " + "[" * 100_000, "f")
 
@@ -144,77 +147,6 @@ def test_path_that_is_not_unicode_cannot_be_written() -> None:
 
 
 # --- what is written reads back as the same ---
-
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
-macs = st.binary(min_size=6, max_size=6).map(lambda data: MacAddress(bytes([data[0] & 0xFE | 2]) + data[1:]))
-locators: st.SearchStrategy[tuple[Locator, ...]] = st.lists(
-    st.sampled_from(
-        [
-            "udp://:9999",
-            "udp://[fd00::1]:7?idle=5&mac=02:00:00:00:00:01",
-            "tap://t%25p0?mtu=1400&address=10.1.1.1/24&address=fd00::1/64&offload=no",
-            "host://10.1.1.1/24?ping=10.1.1.2",
-        ]
-    ).map(parse),
-    max_size=3,
-).map(tuple)
-
-
-@st.composite
-def switch_settings(draw: st.DrawFn) -> SwitchSettings:
-    limit = draw(st.integers(1, 65535))
-    vlans = draw(st.lists(st.integers(1, 4094).map(Vid), unique=True, max_size=6))
-    vids = st.sampled_from([Vid(0), *vlans])
-    numbers = draw(st.lists(st.integers(1, limit), unique=True, max_size=5))
-    return SwitchSettings(
-        listen=draw(locators),
-        attach=draw(locators),
-        management=draw(st.none() | management_settings),
-        mac=draw(st.none() | macs),
-        is_hub=draw(st.booleans()),
-        is_fstp=draw(st.booleans()),
-        priority=draw(st.integers(0, 0xFFFF)),
-        port_limit=limit,
-        fdb=draw(fdb_settings),
-        vlans=tuple(vlans),
-        ports=tuple(draw(port_settings(number, vids)) for number in numbers),
-        stations=tuple(
-            StaticStation(mac=mac, port=draw(st.integers(1, limit)), vid=draw(vids))
-            for mac in draw(st.lists(macs, unique=True, max_size=3))
-        ),
-    )
-
-
-def port_settings(number: int, vids: st.SearchStrategy[Vid]) -> st.SearchStrategy[PortSettings]:
-    def make(pvid: Vid, tagged: list[Vid], **values: Any) -> PortSettings:
-        return PortSettings(
-            number=number, pvid=pvid, tagged=tuple(vid for vid in tagged if vid != pvid), **values
-        )
-
-    return st.builds(
-        make,
-        vids | st.just(NO_VLAN),
-        st.lists(vids, unique=True, max_size=3),
-        description=texts,
-        allocatable=st.booleans(),
-        user=st.none() | words,
-        group=st.none() | words,
-        attach=locators,
-    )
-
-
-management_settings = st.builds(
-    ManagementSettings, path=words, mode=st.integers(0, 0o777), group=st.none() | words
-)
-fdb_settings = st.builds(
-    FdbSettings,
-    aging_time=st.integers(1, 1_000_000),
-    collect_interval=st.integers(0, 1_000_000),
-    min_persistence=st.integers(0, 1_000_000),
-    capacity=st.integers(10, 1 << 20),
-    buckets=st.integers(1, 1 << 20),
-)
 
 
 @given(switch_settings())
@@ -232,9 +164,33 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 def test_line_of_a_key_is_where_its_statement_begins() -> None:
     text = 'a = """\n[x]\nb = 1\n"""\nc = [\n  1,\n  # no\n  2]\n\n[x]\nb = {d = 1}\n'
-    text += '[[y]]\n[[y]]\n  "e.f" = 1\r\n'
+    text += '[[y]]\n[[y]]\n  "e.f" = 1\r\n[y.z]\ng.h = 1\n[[y]]\n[[y.w]]\n[[y.w]]\nv = [\n[1],\n[2]]\n'
     for path, line in [
         (("a",), 1), (("c",), 5), (("c", 1), 5), (("x",), 10), (("x", "b", "d"), 11), (("y", 0), 12),
-        (("y", 1), 13), (("y", 1, "e.f"), 14),
+        (("y", 1), 13), (("y", 1, "e.f"), 14), (("y", 1, "z"), 15), (("y", 1, "z", "g", "h"), 16),
+        (("y", 2), 17), (("y", 2, "w", 1), 19), (("y", 2, "w", 1, "v", 1), 20), (("nowhere",), 1),
     ]:  # fmt: skip
-        assert find_line(text, path) == line
+        assert find_line(text, path) == line, path
+
+
+def test_line_is_found_in_a_long_file() -> None:
+    vlans = "vlans = [\n" + "".join(f"  {vid},\n" for vid in range(1, 4095)) + "]\n"
+    ports = "".join(f"[[port]]\nnumber = {number}\n" for number in range(1, 20_000))
+
+    with pytest.raises(SettingsError, match=r"^f:44098: port\[19999\]\.number: port 7 stands there twice"):
+        read_config(f"numports = 30000\n{vlans}{ports}\n[[port]]\nnumber = 7", "f")
+
+
+@given(st.text(alphabet='[]"=a.\n #\\', max_size=60))
+def test_any_document_has_a_line_for_any_path(text: str) -> None:
+    with contextlib.suppress(tomllib.TOMLDecodeError):
+        for key in tomllib.loads(text):
+            assert 1 <= find_line(text, (key,)) <= text.count("\n") + 1
+
+
+def test_examples_are_right() -> None:
+    root = Path(__file__).parents[2]
+    (shown,) = re.findall(r"```toml\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+    assert read_config(shown, "README.md").ports[0].tagged == (20,)
+    example = root / "examples" / "systemd" / "vswitch.toml"
+    assert read_config(example.read_text(), str(example)).ports[1].pvid == 10

@@ -89,8 +89,9 @@ class Link(ABC):
 
     @abstractmethod
     async def run(self, sink: Sink, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Receive trains into ``sink`` until the far end ends; ``started`` once traffic can flow.
+        """Receive trains into ``sink`` until the far end ends.
 
+        Tells ``started`` when it is at work; a far end that is not there yet is not waited for.
         Returns when the far end ended in an orderly way. Cancellation leaves the link usable.
 
         Raises:

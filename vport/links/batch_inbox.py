@@ -17,7 +17,17 @@ import numpy as np
 
 from vport.links.datagrams import DATAGRAM_SIZE, IN6_PKTINFO, IN_PKTINFO, is_connected, tells_local_address
 from vport.links.inbox import Arrival, Origin
-from vport.links.mmsg import IOVEC, MMSGHDR, NAME_SIZE, Calls, address_of, decode_address, name_size
+from vport.links.mmsg import (
+    IOVEC,
+    MMSGHDR,
+    MSGHDR,
+    NAME_SIZE,
+    Calls,
+    address_of,
+    decode_address,
+    field_offset,
+    name_size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -32,6 +42,10 @@ STRIDE: Final = DATAGRAM_SIZE + 192  # between buffers: not a power of two, so t
 
 _GRO_SPACE: Final = socket.CMSG_SPACE(4)
 _GRO_SIZE_AT: Final = socket.CMSG_LEN(0)
+_LENGTH_AT: Final = field_offset(MMSGHDR, "len")
+_CONTROL_SIZE_AT: Final = field_offset(MSGHDR, "controllen")
+_get_length: Final = struct.Struct("@I").unpack_from
+_get_size: Final = struct.Struct("@N").unpack_from
 
 
 class BatchInbox:
@@ -87,6 +101,7 @@ class BatchInbox:
         self._control_sizes = headers["controllen"]
         self._raw = messages.view(np.uint8).data
         self._template = bytes(self._raw)
+        self._first_template = self._template[: MMSGHDR.itemsize]
         origin_type = f"S{self._origin_size or 1}"
         self._origins = np.ndarray(BATCH, origin_type, sides.data, 0, (sides.shape[1],))
 
@@ -97,6 +112,8 @@ class BatchInbox:
             count = self._calls.receive(self._sock.fileno(), self._address, wanted)
         except (BlockingIOError, InterruptedError):
             return [], False
+        if count == 1:
+            return [self._lone_arrival()], wanted == 1
         sizes = self._sizes[:count].tolist()
         control_sizes = self._control_sizes[:count].tolist()
         used = count * MMSGHDR.itemsize
@@ -132,6 +149,15 @@ class BatchInbox:
             (origin, frames[0] if len(frames) == 1 else b"".join(frames), size)
             for origin, frames, size in trains
         ]
+
+    def _lone_arrival(self) -> Arrival:
+        """Read the only message of a batch, without NumPy: a lone frame's latency is made of such steps."""
+        raw = self._raw
+        (size,) = _get_length(raw, _LENGTH_AT)
+        (control_size,) = _get_size(raw, _CONTROL_SIZE_AT)
+        raw[: MMSGHDR.itemsize] = self._first_template
+        self._wanted = TRAIN_BATCH if size > LONG else BATCH
+        return self._arrival(0, size, control_size)
 
     def _arrival(self, index: int, size: int, control_size: int) -> Arrival:
         """Read one message by itself: a train, or all that came."""

@@ -22,18 +22,20 @@ from vport.train import Train
 if TYPE_CHECKING:
     from collections import Counter
 
+    import trio
+
     from vport.ethernet import Buffer
 
 BATCH: Final = 64  # frames per system call: 96 KB of full frames, which stay in the cache until sent
 FRAME_MAXIMUM: Final = 65535  # bytes; longer datagrams are no frames of a device that we know
-SEND_BUFFER: Final = 1 << 20  # bytes asked for: what may wait in the kernel for a client that is slow to read
+SEND_BUFFER: Final = 4 << 20  # bytes asked for: what may wait in the kernel for a client that is slow to read
 _STRIDE: Final = 65536 + 192  # between buffers: not a power of two, so that they share no cache set
 _FEW: Final = 3  # frames up to which a call for each is cheaper than filling in a batch
 _NOT_NOW: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 _SO_SNDBUFFORCE: Final = 32  # asm-generic/socket.h
 
 
-def raise_send_buffer(sock: socket.socket) -> None:
+def raise_send_buffer(sock: socket.socket | trio.socket.SocketType) -> None:
     """Let more frames wait for the far end; where the kernel caps it, as much as it allows."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, SEND_BUFFER)

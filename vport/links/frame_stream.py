@@ -15,6 +15,7 @@ import trio
 
 from vport.errors import FrameError, RemoteProtocolError
 from vport.framing import FrameReader, Framing, frame_train
+from vport.links.readiness import notify_closing, serve_readable
 from vport.links.reconnecting import Session, reason_of
 from vport.offload import plain
 from vport.train import Train
@@ -138,7 +139,7 @@ class FrameStream(Session):
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write_blocked)
-                    self._finish(await self._receive(sink))
+                    await self._receive(sink)
         finally:
             self._scope = trio.CancelScope()  # cancelled from outside, it may be carried on
         return self._end or "closed"
@@ -149,46 +150,52 @@ class FrameStream(Session):
             self._end = reason
         self._scope.cancel()
 
-    async def _receive(self, sink: Sink) -> str:
-        reader = self._reader
-        while True:
-            space = reader.space()
-            try:
-                size = os.readv(self._receiving, (space,))
-            except BlockingIOError:
-                await self._readable()
-                continue
-            except OSError as error:
-                return reason_of(error)
-            if not size:
-                return "the far end has closed" + (" in the middle of a frame" if reader.held else "")
-            try:
-                trains = reader.received(size)
-            except RemoteProtocolError as error:
-                self._discards["malformed"] += 1
-                return f"the far end sent {error}"
-            for train in trains:
-                sink.deliver(train)
-            sink.flush()
-            if size < len(space):
-                await self._readable()
-            else:
-                await trio.lowlevel.checkpoint()
+    async def _receive(self, sink: Sink) -> None:
+        """Take turns until the stream ends."""
 
-    async def _readable(self) -> None:
+        def turn() -> bool:
+            return self._turn(sink)
+
         try:
-            await trio.lowlevel.wait_readable(self._receiving)
+            await serve_readable(self._receiving, turn)
         except trio.ClosedResourceError:
             self._finish("closed")
-            await trio.lowlevel.checkpoint()
         except PermissionError:  # a regular file, which epoll does not take, is always readable
-            await trio.lowlevel.checkpoint()
+            while self._end is None:
+                turn()
+                await trio.lowlevel.checkpoint()
+
+    def _turn(self, sink: Sink) -> bool:
+        """Read once and deliver what is complete; tell whether there may be more."""
+        reader = self._reader
+        space = reader.space()
+        try:
+            size = os.readv(self._receiving, (space,))
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._finish(reason_of(error))
+            return False
+        if not size:
+            self._finish("the far end has closed" + (" in the middle of a frame" if reader.held else ""))
+            return False
+        try:
+            for train in reader.received(size):
+                sink.deliver(train)
+            sink.flush()
+            if reader.held:
+                reader.received(0)  # what is left may be a length that makes no sense
+        except RemoteProtocolError as error:
+            self._discards["malformed"] += 1
+            self._finish(f"the far end sent {error}")
+            return False
+        return size == len(space)
 
     def close(self) -> None:
         """Close the descriptors. Idempotent."""
         self._finish("closed")
         for descriptor in {self._receiving, self._sending} - {-1}:
-            trio.lowlevel.notify_closing(descriptor)
+            notify_closing(descriptor)
             os.close(descriptor)
         self._receiving = self._sending = -1
         self._queue.clear()

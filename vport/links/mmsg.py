@@ -91,6 +91,12 @@ def _last_error() -> OSError:
     return OSError(number, os.strerror(number))
 
 
+def field_offset(structure: np.dtype[np.void], name: str) -> int:
+    """Give where the field ``name`` begins in ``structure``, in bytes."""
+    assert structure.fields is not None
+    return structure.fields[name][1]
+
+
 def address_of(array: npt.NDArray[np.generic]) -> int:
     """Give where the array's bytes are."""
     address: int = array.__array_interface__["data"][0]

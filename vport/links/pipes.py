@@ -61,9 +61,11 @@ class StdioLink(Link):
         twice, a socket or a terminal, becomes non-blocking for all until ``close``.
         """
         if is_pipe(descriptor):
-            extra = os.O_DIRECT if access == os.O_WRONLY else 0
             with suppress(OSError):
-                return os.open(f"/proc/self/fd/{descriptor}", access | extra | os.O_NONBLOCK | os.O_CLOEXEC)
+                own = os.open(f"/proc/self/fd/{descriptor}", access | os.O_NONBLOCK | os.O_CLOEXEC)
+                if access == os.O_WRONLY:
+                    fcntl.fcntl(own, fcntl.F_SETFL, os.O_NONBLOCK | os.O_DIRECT)
+                return own
         copy = os.dup(descriptor)
         self._restore.append((descriptor, fcntl.fcntl(copy, fcntl.F_GETFL)))
         os.set_blocking(copy, False)

@@ -88,14 +88,13 @@ class ReconnectingLink(Link):
             self._session.flush()
 
     async def run(self, sink: Sink, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Carry frames until cancelled or closed; ``started`` when the first attempt was made."""
+        """Carry frames until cancelled or closed; ``started`` at once."""
         backoff = Backoff()
+        task_status.started()
         with trio.CancelScope() as self._run_scope:
             while not self._is_closed:
                 opened_at = trio.current_time()
                 session = await self._try()
-                task_status.started()
-                task_status = trio.TASK_STATUS_IGNORED
                 if session is not None:
                     await self._carry(session, sink)
                     if trio.current_time() - opened_at >= SETTLED:

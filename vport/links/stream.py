@@ -20,6 +20,7 @@ from vport.errors import LinkError, RefusedError
 from vport.framing import QEMU
 from vport.links.base import Accept, Attachment, Link, Listener, Sink
 from vport.links.datagrams import format_address, is_unsupported_family
+from vport.links.frame_batch import raise_send_buffer
 from vport.links.frame_stream import FrameStream
 from vport.links.reconnecting import ReconnectingLink
 from vport.locator import TcpLocator, UnixLocator
@@ -44,8 +45,10 @@ _KEEPALIVE: Final = (
 
 
 def prepare(sock: socket.socket | trio.socket.SocketType) -> None:
-    """Send small frames at once, and notice a far end that is gone."""
-    if sock.family != socket.AF_UNIX:
+    """Send small frames at once, let bursts wait in the kernel, and notice a far end that is gone."""
+    if sock.family == socket.AF_UNIX:
+        raise_send_buffer(sock)  # TCP's grows by itself
+    else:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, True)
         for name, value in _KEEPALIVE:

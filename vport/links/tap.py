@@ -9,6 +9,7 @@ behind the other into one buffer, so that frames of one size are a train without
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections import Counter
@@ -19,6 +20,7 @@ import trio
 from vport.errors import FrameError, LinkError
 from vport.ethernet import HEADER_SIZE
 from vport.links.base import Link
+from vport.links.readiness import notify_closing, serve_readable
 from vport.links.tuntap import open_device, set_features
 from vport.netdev import in_namespace
 from vport.offload import (
@@ -168,17 +170,17 @@ class TapLink(Link):
         Raises:
             LinkError: the device was deleted.
         """
-        task_status.started()
-        try:
-            while self._descriptor >= 0:
-                await trio.lowlevel.wait_readable(self._descriptor)
-                while self._descriptor >= 0 and self._turn(sink):
-                    await trio.lowlevel.checkpoint()
-        except trio.ClosedResourceError:
+        if self._descriptor < 0:
+            task_status.started()
             return
+        with contextlib.suppress(trio.ClosedResourceError):
+            task_status.started()
+            await serve_readable(self._descriptor, lambda: self._turn(sink))
 
     def _turn(self, sink: Sink) -> bool:
         """Deliver what one turn allows; return whether more may be waiting."""
+        if self._descriptor < 0:
+            return False
         more = self._fill()
         for train in self._trains():
             sink.deliver(train)
@@ -282,7 +284,7 @@ class TapLink(Link):
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
-        trio.lowlevel.notify_closing(descriptor)
+        notify_closing(descriptor)
         release(descriptor)
 
 

@@ -29,6 +29,7 @@ from vport.links.datagrams import (
 )
 from vport.links.inbox import without_short
 from vport.links.postbox import open_postbox
+from vport.links.readiness import notify_closing, serve_readable
 from vport.train import Train
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class UdpListener(Listener):
     def close(self) -> None:
         """Close the socket and forget all peers."""
         if self._sock.fileno() >= 0:
-            trio.lowlevel.notify_closing(self._sock)
+            notify_closing(self._sock.fileno())
             self._sock.close()
             self._peers.clear()
             self._peers_by_address.clear()
@@ -148,20 +149,20 @@ class UdpListener(Listener):
             self.outbox.release(peer.destination)
 
     async def _receive(self, accept: Accept) -> None:
-        while True:
+        while self._sock.fileno() >= 0:
             try:
-                arrivals, more = self._inbox.receive()
+                await serve_readable(self._sock.fileno(), lambda: self._turn(accept))
             except OSError as error:
-                if self._sock.fileno() < 0:
-                    return
                 await self._survive(error)
-                continue
-            if arrivals:
-                self._deliver(arrivals, accept)
-            if more:
-                await trio.lowlevel.checkpoint()
-            else:
-                await trio.lowlevel.wait_readable(self._sock)
+
+    def _turn(self, accept: Accept) -> bool:
+        """Deliver a bounded batch of what has come; return whether more may be waiting."""
+        if self._sock.fileno() < 0:
+            return False
+        arrivals, more = self._inbox.receive()
+        if arrivals:
+            self._deliver(arrivals, accept)
+        return more
 
     async def _survive(self, error: OSError) -> None:
         logger.warning("%s: receiving failed, trying again: %s", self.description, error)

@@ -14,6 +14,7 @@ import trio
 
 from vport.errors import FrameError, LinkError, RemoteProtocolError, SettingsError
 from vport.links.frame_batch import FrameInbox, FrameOutbox, find_calls, raise_send_buffer
+from vport.links.readiness import notify_closing, serve_readable
 from vport.links.reconnecting import ReconnectingLink, Session
 from vport.links.vde_directory import ROOT_DIRECTORY, USER_DIRECTORY
 from vport.locator import VdeLocator, parse
@@ -130,26 +131,25 @@ class VdeSession(Session):
         return "the switch spoke out of turn" if said else "the switch has hung up"
 
     async def _receive(self, sink: Sink) -> None:
-        while self._sock.fileno() >= 0:
+        def turn() -> bool:
             try:
                 trains, more = self._inbox.receive(self._sock, self._discards)
             except OSError:
                 self._discards["error"] += 1  # the switch is going; the end of the stream says so
-                trains, more = [], False
+                return False
             for train in trains:
                 sink.deliver(train)
             sink.flush()
-            if more:
-                await trio.lowlevel.checkpoint()
-            else:
-                with suppress(trio.ClosedResourceError):
-                    await trio.lowlevel.wait_readable(self._sock)
+            return more
+
+        with suppress(trio.ClosedResourceError):
+            await serve_readable(self._sock.fileno(), turn)
 
     def close(self) -> None:
         """Hang up. Idempotent."""
         self._stream.close()
         if self._sock.fileno() >= 0:
-            trio.lowlevel.notify_closing(self._sock)
+            notify_closing(self._sock.fileno())
             self._sock.close()
 
 

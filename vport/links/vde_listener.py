@@ -26,6 +26,7 @@ import trio
 from vport.errors import FrameError, LinkError, RefusedError, RemoteProtocolError, SettingsError
 from vport.links.base import Accept, Attachment, Link, Listener, Sink
 from vport.links.frame_batch import FrameInbox, FrameOutbox, find_calls, raise_send_buffer
+from vport.links.readiness import notify_closing, serve_readable
 from vport.links.vde_directory import ControlDirectory
 from vport.offload import plain
 from vport.rate_limit import RateLimit
@@ -141,7 +142,7 @@ class VdeListener(Listener):
         for client in self.clients:
             self.forget(client)
         trio.lowlevel.notify_closing(self.directory.control.socket)
-        trio.lowlevel.notify_closing(self._ready)
+        notify_closing(self._ready.fileno())
         self._ready.close()
         self.directory.close()
 
@@ -164,10 +165,7 @@ class VdeListener(Listener):
     async def _carry(self) -> None:
         """Deliver what clients send. One task for all: a wake-up serves whoever has sent by then."""
         with suppress(trio.ClosedResourceError):
-            while True:
-                await trio.lowlevel.wait_readable(self._ready)
-                while self._deliver_ready():
-                    await trio.lowlevel.checkpoint()
+            await serve_readable(self._ready.fileno(), self._deliver_ready)
 
     def _deliver_ready(self) -> bool:
         """Deliver a batch of each client that has sent; tell whether there may be more already."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from vport.shell import script
 from vport.shell.command import Catalog, Menu
+from vport.shell.script import load
 from vswitch.management import config, debug, general, impair, port, vlan
 from vswitch.management import hash as hash_
 
 
 def switch_catalog() -> Catalog:
     """Make the catalog of all commands of a switch."""
-    in_no_menu = Menu("", "", (*general.COMMANDS, script.load))
+    in_no_menu = Menu("", "", (*general.COMMANDS, load))
     return Catalog((in_no_menu, debug.MENU, hash_.MENU, port.MENU, impair.MENU, vlan.MENU, config.MENU))
