@@ -10,6 +10,7 @@ receives; it is put back from the packet's auxiliary data.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -24,6 +25,7 @@ from vport.errors import FrameError, LinkError
 from vport.ethernet import HEADER_SIZE, TAG_SIZE, EtherType
 from vport.links.base import Link
 from vport.links.datagrams import raise_buffers
+from vport.links.readiness import notify_closing, serve_readable
 from vport.netdev import in_namespace
 from vport.offload import NO_OFFLOAD, VNET_HEADER, TapOffload, from_tap, join, plain
 from vport.tagging import push_tag
@@ -154,16 +156,14 @@ class PacketLink(Link):
             LinkError: the device was deleted.
         """
         task_status.started()
-        try:
-            while self._socket.fileno() >= 0:
-                await trio.lowlevel.wait_readable(self._socket)
-                while self._socket.fileno() >= 0 and self._turn(sink):
-                    await trio.lowlevel.checkpoint()
-        except trio.ClosedResourceError:
-            return
+        if self._socket.fileno() >= 0:
+            with contextlib.suppress(trio.ClosedResourceError):
+                await serve_readable(self._socket.fileno(), lambda: self._turn(sink))
 
     def _turn(self, sink: Sink) -> bool:
         """Deliver what one turn allows; return whether more may be waiting."""
+        if self._socket.fileno() < 0:
+            return False
         more = True
         start = end = size = 0  # the run of plain frames of one size that lies in the buffer
         for _ in range(FRAMES_A_TURN):
@@ -264,7 +264,7 @@ class PacketLink(Link):
     def close(self) -> None:
         """Close the socket; the device leaves promiscuous mode. Idempotent."""
         if self._socket.fileno() >= 0:
-            trio.lowlevel.notify_closing(self._socket)
+            notify_closing(self._socket.fileno())
             self._socket.close()
 
 

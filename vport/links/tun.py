@@ -7,6 +7,7 @@ bytes of the Ethernet header.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -18,6 +19,7 @@ import trio
 from vport.errors import FrameError, LinkError
 from vport.ethernet import HEADER_SIZE
 from vport.links.base import Link
+from vport.links.readiness import notify_closing, serve_readable
 from vport.links.tap import limit_superframes, release
 from vport.links.tuntap import open_device
 from vport.netdev import in_namespace
@@ -117,16 +119,14 @@ class TunLink(Link):
             raise failure
 
     async def _read(self, sink: Sink) -> None:
-        try:
-            while self._descriptor >= 0:
-                await trio.lowlevel.wait_readable(self._descriptor)
-                while self._descriptor >= 0 and self._turn(sink):
-                    await trio.lowlevel.checkpoint()
-        except trio.ClosedResourceError:
-            return
+        if self._descriptor >= 0:
+            with contextlib.suppress(trio.ClosedResourceError):
+                await serve_readable(self._descriptor, lambda: self._turn(sink))
 
     def _turn(self, sink: Sink) -> bool:
         """Deliver what one turn allows; return whether more may be waiting."""
+        if self._descriptor < 0:
+            return False
         more = True
         now = trio.current_time()
         for _ in range(PACKETS_A_TURN):
@@ -240,7 +240,7 @@ class TunLink(Link):
         """Close the device, which removes it unless it is persistent. Idempotent."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            trio.lowlevel.notify_closing(descriptor)
+            notify_closing(descriptor)
             release(descriptor)
 
 

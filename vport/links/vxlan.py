@@ -7,6 +7,7 @@ segment must name each other, or share a group.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -32,6 +33,7 @@ from vport.links.datagrams import (
     resolve,
 )
 from vport.links.postbox import open_postbox
+from vport.links.readiness import notify_closing, serve_readable
 from vport.train import runs
 from vport.vxlan import StationTable, decapsulate, encapsulate, encode_header, learn_all
 
@@ -166,29 +168,26 @@ class VxlanLink(Link):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._collect)
             task_status.started()
-            try:
-                while not self._is_closed:
-                    await self._receive(sink)
-            except trio.ClosedResourceError:
-                pass
+            if not self._is_closed:
+                with contextlib.suppress(trio.ClosedResourceError):
+                    await serve_readable(self._socket.fileno(), lambda: self._turn(sink))
             nursery.cancel_scope.cancel()
 
-    async def _receive(self, sink: Sink) -> None:
+    def _turn(self, sink: Sink) -> bool:
+        """Deliver what has arrived; return whether more may be waiting."""
+        if self._is_closed:
+            return False
         try:
             arrivals, more = self._inbox.receive()
         except OSError:  # a far end refuses; those that do not are not to suffer
             self.discards["unreachable"] += 1
-            await trio.lowlevel.checkpoint()
-            return
+            return True
         now = time.monotonic()
         for arrival in arrivals:
             self._deliver(arrival, sink, now)
         if arrivals:
             sink.flush()
-        if more:
-            await trio.lowlevel.checkpoint()
-        else:
-            await trio.lowlevel.wait_readable(self._socket)
+        return more
 
     def _deliver(self, arrival: Arrival, sink: Sink, now: float) -> None:
         origin, data, size = arrival
@@ -257,5 +256,5 @@ class VxlanLink(Link):
         """Close the socket and end ``run``. Idempotent."""
         if not self._is_closed:
             self._is_closed = True
-            trio.lowlevel.notify_closing(self._socket)
+            notify_closing(self._socket.fileno())
             self._socket.close()

@@ -5,9 +5,9 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from vswitch.pidfile import PidFile
 
 from vport.errors import LinkError
+from vport.pidfile import PidFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
