@@ -120,14 +120,18 @@ def _add_faults(parser: argparse.ArgumentParser) -> None:
             *flags, action="append", default=[], metavar=metavar, dest=f"fault_{FAULT_NAMES.get(name, name)}",
             help=text,
         )  # fmt: skip
-    group.add_argument("--nofifo", action="store_true", help="frames may overtake one another")
+    group.add_argument("-N", "--nofifo", action="store_true", help="frames may overtake one another")
     group.add_argument("--seed", type=int, metavar="N", help="repeat the run that had this seed")
-    group.add_argument("--rcfile", metavar="PATH", help="commands of the management shell, run at the start")
+    group.add_argument(
+        "-f", "--rcfile", metavar="PATH", help="commands of the management shell, run at the start"
+    )
 
 
 def _add_life(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("management and life in the background")
-    group.add_argument("--mgmt", metavar="PATH", help="management shell on this Unix socket; see vswitchterm")
+    group.add_argument(
+        "-M", "--mgmt", metavar="PATH", help="management shell on this Unix socket; see vswitchterm"
+    )
     group.add_argument("--mgmtmode", default="0600", metavar="MODE", help="its permissions (default 0600)")
     group.add_argument("--progress", action="store_true", help="show rates every second")
     group.add_argument("--daemon", action="store_true", help="run in the background once the cable works")

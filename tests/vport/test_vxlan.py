@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.l2 import Ether
 from scapy.layers.vxlan import VXLAN
@@ -38,6 +38,7 @@ def test_packet_of_scapy_is_read() -> None:
     assert not discards
 
 
+@settings(deadline=None)  # it would measure how busy the machine is
 @given(st.integers(14, 100), st.integers(1, 12), st.integers(0, 99), st.integers(0, 2**24 - 1))
 def test_encapsulate_then_decapsulate_is_identity(size: int, full: int, rest: int, vni: int) -> None:
     data = bytes(range(256)) * 5
@@ -63,6 +64,7 @@ def test_wrong_vni_and_wrong_flags_are_counted_and_the_rest_delivered(count: int
     assert discards == {"wrong VNI": count, "bad flags": count, "short": 1}
 
 
+@settings(deadline=None)  # it would measure how busy the machine is
 @given(st.binary(max_size=300), st.integers(0, 80))
 def test_any_bytes_become_frames_or_are_counted(data: bytes, size: int) -> None:
     discards: Counter[str] = Counter()

@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vport.impairment import Impairment, ImpairmentSettings
@@ -291,6 +291,7 @@ def test_flipped_bits_are_spread_over_the_whole_frame() -> None:
     assert statistics.mean(places) == pytest.approx(399.5, rel=0.02)
 
 
+@settings(deadline=None)  # it would measure how busy the machine is
 @given(st.integers(0, 2000), st.floats(0, 1), st.integers())
 def test_flipped_bits_are_distinct_and_inside(bits: int, rate: float, seed: int) -> None:
     flips = flipped_bits(bits, rate, Random(seed))
@@ -338,6 +339,7 @@ def play(
     return cable, taken
 
 
+@settings(deadline=None)  # it would measure how busy the machine is
 @given(LOSSLESS, ARRIVALS, st.integers())
 def test_nothing_is_lost_without_loss(
     settings: ImpairmentSettings, arrivals: list[tuple[float, int]], seed: int
@@ -347,6 +349,7 @@ def test_nothing_is_lost_without_loss(
     assert cable.statistics.discarded == 0
 
 
+@settings(deadline=None)  # it would measure how busy the machine is
 @given(LOSSLESS, ARRIVALS, st.integers())
 def test_order_is_kept_with_fifo(
     settings: ImpairmentSettings, arrivals: list[tuple[float, int]], seed: int
@@ -355,6 +358,7 @@ def test_order_is_kept_with_fifo(
     assert numbers == sorted(numbers)
 
 
+@settings(deadline=None)  # it would measure how busy the machine is
 @given(ANY, ARRIVALS, st.integers(), st.booleans())
 def test_statistics_account_for_every_frame(
     settings: ImpairmentSettings, arrivals: list[tuple[float, int]], seed: int, fifo: bool
@@ -368,6 +372,7 @@ def test_statistics_account_for_every_frame(
     assert cable.channel_bytes == 0
 
 
+@settings(deadline=None)  # it would measure how busy the machine is
 @given(ANY, ARRIVALS, st.integers())
 def test_same_seed_is_the_same_run(
     settings: ImpairmentSettings, arrivals: list[tuple[float, int]], seed: int
@@ -375,6 +380,7 @@ def test_same_seed_is_the_same_run(
     assert play(settings, arrivals, seed)[1] == play(settings, arrivals, seed)[1]
 
 
+@settings(deadline=None)  # it would measure how busy the machine is
 @given(ANY, ARRIVALS, st.integers(), st.integers(50, 500))
 def test_buffer_never_holds_more_than_it_is_set_to(
     settings: ImpairmentSettings, arrivals: list[tuple[float, int]], seed: int, limit: int
