@@ -97,6 +97,7 @@ class UdpLocator(Locator):
     keepalive: float = option(
         20.0, seconds(0.1, 1e6), "calling: announce oneself after so much silence", "SECONDS", "{:g}".format
     )
+    offload: bool = flag(True, "send and receive many frames with one system call")
 
     @classmethod
     def read_target(cls, text: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from vswitch.ports import (
     Port,
     PortTable,
 )
-from vswitch.vlan import DEFAULT_VID, Forms, PortState, Vlan
+from vswitch.vlan import DEFAULT_VID, PortState, Vlan, form
 
 if TYPE_CHECKING:
     from vport.links.base import Link
@@ -125,11 +125,11 @@ class Bridge:
         self._learn(vlan, destination, source, port, now)
         target = vlan.table.get(destination)
         if target is None:
-            self._flood(port, vlan, Forms(train, vlan.vid, tci), out)
+            self._flood(port, vlan, train, tci, out)
         elif target.port is port:
             port.discard(DiscardReason.SAME_PORT, train)
         else:
-            self._unicast(target.port, vlan, Forms(train, vlan.vid, tci), out)
+            self._unicast(target.port, vlan, train, tci, out)
 
     def _learn(self, vlan: Vlan, destination: bytes, source: bytes, port: Port, now: float) -> None:
         """Learn where ``source`` is (802.1Q-2018 8.7); the usual case, nothing new, costs one look-up."""
@@ -182,16 +182,17 @@ class Bridge:
         return vlan, tci
 
     @staticmethod
-    def _flood(port: Port, vlan: Vlan, forms: Forms, out: Egress) -> None:
-        for member in vlan.egress:
-            if member.port is not port:
-                out.append((member.port, forms.get(is_tagged=member.is_tagged)))
+    def _flood(port: Port, vlan: Vlan, train: Train, tci: int | None, out: Egress) -> None:
+        for is_tagged, ports in ((False, vlan.egress.untagged), (True, vlan.egress.tagged)):
+            if ports and ports != [port]:
+                leaving = form(train, vlan.vid, tci, is_tagged=is_tagged)
+                out += [(other, leaving) for other in ports if other is not port]
 
     @staticmethod
-    def _unicast(port: Port, vlan: Vlan, forms: Forms, out: Egress) -> None:
+    def _unicast(port: Port, vlan: Vlan, train: Train, tci: int | None, out: Egress) -> None:
         member = vlan.member(port)
         if member is not None and port.endpoints and vlan.state(port) is PortState.FORWARDING:
-            out.append((port, forms.get(is_tagged=member.is_tagged)))
+            out.append((port, form(train, vlan.vid, tci, is_tagged=member.is_tagged)))
 
     # --- ports and endpoints ---
 

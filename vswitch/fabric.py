@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vport.links.base import Link
+    from vport.links.base import Link, Sink
     from vport.train import Train
     from vswitch.bridge import Bridge
     from vswitch.events import Event
@@ -34,7 +34,7 @@ class Fabric:
         self.clock = clock
         self._publish = publish
         self._places: dict[Endpoint, Place] = {}
-        self.unflushed: set[Port] = set()
+        self.unflushed: dict[object, Link | Sink] = {}  # what was given something, one for each outlet
 
     def attach(self, link: Link, *, port: int | None = None, user: str | None = None) -> Place:
         """Give ``link`` a place in port number ``port``, or in a free one (``links.base.Accept``).
@@ -61,13 +61,14 @@ class Fabric:
     def carry(self, port: Port, train: Train) -> None:
         """Relay what came in on ``port``: borrowed until ``flush``."""
         for leaving_on, leaving in self.bridge.receive(port, train, self.clock()):
-            leaving_on.transmit(leaving)
-            self.unflushed.add(leaving_on)
+            leaving_on.transmit(leaving, self.unflushed)
 
     def flush(self) -> None:
         """Let every link that was given something finish with it."""
-        while self.unflushed:
-            self.unflushed.pop().flush()
+        if self.unflushed:
+            unflushed, self.unflushed = self.unflushed, {}
+            for link in unflushed.values():
+                link.flush()
         if self.bridge.events:
             self.publish_events()
 
@@ -88,17 +89,17 @@ class Place:
 
     def deliver(self, train: Train) -> None:
         """Relay ``train``: borrowed until ``flush``."""
-        inlet = self.endpoint.port.inlet
-        if inlet is None:
+        incoming = self.endpoint.port.incoming
+        if incoming is None:
             self._fabric.carry(self.endpoint.port, train)
         else:
-            inlet.deliver(train)
+            incoming.deliver(train)
 
     def flush(self) -> None:
         """Finish with everything delivered so far."""
-        inlet = self.endpoint.port.inlet
-        if inlet is not None:
-            inlet.flush()
+        incoming = self.endpoint.port.incoming
+        if incoming is not None:
+            incoming.flush()
         self._fabric.flush()
 
     def detach(self, reason: str) -> None:

@@ -95,7 +95,7 @@ class ImpairedPorts:
         if port not in self._ports:
             wire = Wire(random.SystemRandom().getrandbits(32) if seed is None else seed)
             impaired = ImpairedWire(wire, _ToLinks(port), _ToRelay(self._fabric, port))
-            port.outlet, port.inlet = (impaired.entries[direction] for direction in BOTH)
+            port.outgoing, port.incoming = (impaired.entries[direction] for direction in BOTH)
             self._ports[port] = _Impaired(impaired)
             if self._nursery is not None:
                 self._nursery.start_soon(self._ports[port].run)
@@ -106,7 +106,7 @@ class ImpairedPorts:
         impaired = self._ports.pop(port, None)
         if impaired is None:
             return False
-        port.inlet = port.outlet = None
+        port.incoming = port.outgoing = None
         impaired.scope.cancel()
         return True
 

@@ -86,8 +86,8 @@ class Port:
         allocatable: whether newcomers that ask for no number may be given this port.
         endpoints: the links plugged in, oldest first. All of them get what leaves the port; they do
             not hear each other.
-        inlet: where received frames go through before the relay, None for nowhere (``impaired_ports``).
-        outlet: the same for frames on their way to the links.
+        incoming: where received frames go through before the relay, None for nowhere (``impaired_ports``).
+        outgoing: the same for frames on their way to the links.
     """
 
     __slots__ = (
@@ -96,9 +96,9 @@ class Port:
         "description",
         "endpoints",
         "group",
-        "inlet",
+        "incoming",
         "number",
-        "outlet",
+        "outgoing",
         "pvid",
         "tagged",
         "user",
@@ -114,32 +114,32 @@ class Port:
         self.group: str | None = None
         self.endpoints: list[Endpoint] = []
         self.counters = PortCounters()
-        self.inlet: Sink | None = None
-        self.outlet: Sink | None = None
+        self.incoming: Sink | None = None
+        self.outgoing: Sink | None = None
 
     @property
     def is_active(self) -> bool:
         """Whether anything is plugged in."""
         return bool(self.endpoints)
 
-    def transmit(self, train: Train) -> None:
-        """Count ``train`` and hand it to every endpoint; it is lent until their ``flush``."""
+    def transmit(self, train: Train, unflushed: dict[object, Link | Sink]) -> None:
+        """Count ``train`` and hand it to every endpoint's link.
+
+        Args:
+            train: lent until the links' ``flush``.
+            unflushed: takes what is to be flushed, one for each outlet.
+        """
         counters = self.counters
         counters.frames_out += train.count
         counters.bytes_out += train.wire_bytes
-        if self.outlet is not None:
-            self.outlet.deliver(train)
+        if self.outgoing is not None:
+            self.outgoing.deliver(train)
+            unflushed[self] = self.outgoing
             return
         for endpoint in self.endpoints:
-            endpoint.link.transmit(train)
-
-    def flush(self) -> None:
-        """Let every link finish with what it was given."""
-        if self.outlet is not None:
-            self.outlet.flush()
-            return
-        for endpoint in self.endpoints:
-            endpoint.link.flush()
+            link = endpoint.link
+            link.transmit(train)
+            unflushed[link.outlet or link] = link
 
     def discard(self, reason: DiscardReason, train: Train) -> None:
         """Count the frames of ``train`` as received and not forwarded."""

@@ -11,7 +11,8 @@ Two namespaces have a TAP device each, joined through a switch on this machine. 
     stream          our switch, our vport over unix:// at both ends, as QEMU -netdev stream has it
 
 Rounds interleave the contenders, so that a drift of the machine hits all alike. Shown are the medians of TCP
-in Mbit/s, of UDP datagrams of 64 bytes delivered per second, and of the round trip in ms; then TCP ÷ theirs.
+in Mbit/s, of the processor seconds that switch and ports use for a gigabyte of it, of UDP datagrams of 64
+bytes delivered per second, and of the round trip in ms; then TCP ÷ theirs.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Setting:
         self.prefix = f"vdewb{os.getpid()}"
         self.stack = stack
         self.path = path
+        self.processes: list[subprocess.Popen[bytes]] = []
         for host in HOSTS:
             shell(f"ip netns add {self.prefix}{host}")
             stack.callback(shell, f"ip netns del {self.prefix}{host}")
@@ -76,6 +78,7 @@ class Setting:
     def start(self, command: list[str]) -> None:
         log = (self.path / "log").open("ab")
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=ROOT)
+        self.processes.append(process)
 
         def end() -> None:
             process.terminate()
@@ -97,13 +100,24 @@ class Setting:
         end: dict[str, dict[str, float]] = json.loads(text)["end"]
         return end
 
+    def processor_time(self) -> float:
+        """Give the seconds that the switch and the ports have used so far."""
+        ticks = 0
+        for process in self.processes:
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def measure(self, seconds: float) -> dict[str, float]:
-        tcp = self.iperf(seconds, "")["sum_received"]["bits_per_second"] / 1e6
+        before = self.processor_time()
+        received = self.iperf(seconds, "")["sum_received"]
+        used = self.processor_time() - before
         udp = self.iperf(seconds, "-u -l 64 -b 0")["sum"]
         delivered = udp["packets"] - udp["lost_packets"]
         pings = self.run("a", f"ping -n -q -c 100 -i 0.005 {HOSTS['b']}")
         return {
-            "tcp": tcp,
+            "tcp": received["bits_per_second"] / 1e6,
+            "cpu": used / (received["bytes"] / 1e9),
             "pps": delivered / udp["seconds"],
             "rtt": float(pings.rsplit("=", 1)[1].split("/")[1]),
         }
@@ -139,7 +153,10 @@ def main() -> None:
     reference = medians.get("theirs", {}).get("tcp")
     for name, row in medians.items():
         ratio = f"{row['tcp'] / reference:8.2f}" if reference else ""
-        print(f"{name:<14}{row['tcp']:8,.0f} Mbit/s{row['pps']:10,.0f} frames/s{row['rtt']:8.3f} ms{ratio}")
+        print(
+            f"{name:<14}{row['tcp']:8,.0f} Mbit/s{row['cpu']:8.2f} s/GB"
+            f"{row['pps']:10,.0f} frames/s{row['rtt']:8.3f} ms{ratio}"
+        )
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +23,6 @@ from tests.system.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _NUMBERS = count()
 PYTHON = shlex.quote(sys.executable)
@@ -143,6 +145,30 @@ def test_port_that_is_in_no_range_is_refused_and_the_client_does_not_hang(bench:
 
     assert refused.returncode != 0
     switch.wait_for("turned a client away")
+
+
+@pytest.mark.parametrize("options", [("-m", "0666"), ("-m", "0666", "--dirmode", "0755")])
+def test_other_users_plug_in_when_the_modes_let_them(options: tuple[str, ...]) -> None:
+    require_root()
+    require_program("vde_plug", "vdeplug")
+    require_program("setpriv", "util-linux")
+    with tempfile.TemporaryDirectory(prefix="vdew") as folder, ExitStack() as stack:
+        os.chmod(folder, 0o755)  # pytest's own folders are closed to others
+        bench = Bench(stack, Path(folder))
+        bench.switch(*options)
+        nobody = pwd.getpwnam("nobody")
+        as_nobody = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
+        reading, writing = os.pipe()
+        plug = bench.start([*as_nobody, "vde_plug", str(bench.directory)], stdin=reading)
+
+        wait_until("nobody's plug", lambda: "Current User: nobody" in bench.ask("port/print"))
+        status = (bench.directory / "001.1").stat()
+        assert (status.st_uid, status.st_mode & 0o777) == (nobody.pw_uid, 0o700)
+        os.write(writing, b"\0\x3c" + b"\xff" * 6 + b"\2\0\0\0\0\1" + b"\x88\xb5" + bytes(46))
+        wait_until("its frame", lambda: "IN:  pkts          1 " in bench.ask("port/print"))
+        os.close(reading)
+        os.close(writing)
+        plug.wait()
 
 
 def test_slirpvde_gives_a_lease_through_our_switch(bench: Bench) -> None:

@@ -93,7 +93,7 @@ async def test_wire_of_a_removed_port_is_taken_out() -> None:
         second = fabric.attach(RecordingLink(), port=1)
         ports.impair(second.endpoint.port)
         assert ports.get(old) is None
-        assert old.inlet is None
+        assert old.incoming is None
 
 
 # --- the command ---
@@ -147,4 +147,4 @@ async def test_wrong_impairment_is_refused_and_leaves_the_port_clear(
     assert (await execute(service, given, line)).errno == errno
     port = service.bridge.ports.get(1)
     assert port is not None
-    assert port.inlet is None
+    assert port.incoming is None

@@ -73,12 +73,15 @@ class Link(ABC):
         station: the MAC address of the one station behind this link where the link knows it (a TAP's,
             a simulated host's), else None.
         discards: frames neither delivered nor sent, by reason (a word for the operator).
+        outlet: what ``flush`` finishes, where several links share it (the peers of a UDP socket): flushing
+            one of them then does for all. None where the link has it for itself.
     """
 
     description: str
     module: str
     station: MacAddress | None = None
     discards: Counter[str]
+    outlet: object | None = None
 
     @abstractmethod
     def transmit(self, train: Train) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from vport.ethernet import Buffer
 
-BATCH: Final = 64  # frames per system call: 96 KB of full frames, which stay in the cache until sent
+BATCH: Final = 128  # frames per system call: 192 KB of full frames, which stay in the cache until sent
 FRAME_MAXIMUM: Final = 65535  # bytes; longer datagrams are no frames of a device that we know
 SEND_BUFFER: Final = 4 << 20  # bytes asked for: what may wait in the kernel for a client that is slow to read
 _STRIDE: Final = 65536 + 192  # between buffers: not a power of two, so that they share no cache set
