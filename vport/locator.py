@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, unquote
 
+from vport.device_locators import PacketLocator, TunLocator, VxlanLocator
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, format_mac
 from vport.locator_fields import (
@@ -50,13 +51,16 @@ __all__ = [
     "InterfaceAddress",
     "IpAddress",
     "Locator",
+    "PacketLocator",
     "StdioLocator",
     "TapLocator",
     "TcpLocator",
+    "TunLocator",
     "UdpLocator",
     "UnixLocator",
     "UnixgramLocator",
     "VdeLocator",
+    "VxlanLocator",
     "explain",
     "file_path",
     "integer",
@@ -177,6 +181,9 @@ SCHEMES: Final[dict[str, type[Locator]]] = {
         UnixgramLocator,
         StdioLocator,
         CmdLocator,
+        PacketLocator,
+        TunLocator,
+        VxlanLocator,
     )
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vport.shell.command import Catalog, Menu
 from vport.shell.script import load
-from vswitch.management import config, debug, general, plugin, port_links, vlan
+from vswitch.management import config, debug, general, impair, plugin, port_links, vlan
 from vswitch.management import hash as hash_
 
 
@@ -17,6 +17,7 @@ def switch_catalog() -> Catalog:
             plugin.MENU,
             hash_.MENU,
             port_links.PORT_MENU,
+            impair.MENU,
             vlan.MENU,
             port_links.LISTEN_MENU,
             config.MENU,
