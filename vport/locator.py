@@ -35,6 +35,7 @@ from vport.locator_fields import (
     station_address,
     write_host_and_port,
 )
+from vport.station_locators import RouterLocator
 from vport.stream_locators import (
     CmdLocator,
     StdioLocator,
@@ -52,6 +53,7 @@ __all__ = [
     "IpAddress",
     "Locator",
     "PacketLocator",
+    "RouterLocator",
     "StdioLocator",
     "TapLocator",
     "TcpLocator",
@@ -154,6 +156,9 @@ class HostLocator(Locator):
     mac: MacAddress | None = option(
         None, station_address, "MAC address (default: made from the address)", "MAC", format_mac
     )
+    gateway: tuple[IpAddress, ...] = option(
+        (), ip_address, "who takes packets for other networks; one for IPv4, one for IPv6", "ADDRESS"
+    )
     ping: tuple[IpAddress, ...] = option((), ip_address, "ping this address; repeatable", "ADDRESS")
     interval: float = option(1.0, seconds(0.001, 86400), "time between pings", "SECONDS", "{:g}".format)
     count: int | None = option(None, integer(1, 10**9), "stop after so many pings", "N")
@@ -175,6 +180,7 @@ SCHEMES: Final[dict[str, type[Locator]]] = {
         UdpLocator,
         TapLocator,
         HostLocator,
+        RouterLocator,
         VdeLocator,
         TcpLocator,
         UnixLocator,

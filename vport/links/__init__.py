@@ -14,6 +14,7 @@ from vport.locator import (
     HostLocator,
     Locator,
     PacketLocator,
+    RouterLocator,
     StdioLocator,
     TapLocator,
     TcpLocator,
@@ -54,6 +55,10 @@ async def open_link(locator: Locator | str) -> Link:
             from vport.links.host import open_host
 
             return await open_host(locator)
+        case RouterLocator():
+            from vport.links.router import open_router
+
+            return await open_router(locator)
         case VdeLocator():
             from vport.links.vde import open_vde_client
 

@@ -7,15 +7,12 @@ frames, and tells people and programs what it reports.
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
-from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 
-from vport.errors import FrameError, LinkError
-from vport.links.base import Link
-from vport.offload import plain
+from vport.errors import LinkError
+from vport.links.simulated import SimulatedLink
 from vport.station import Station, derived_mac
 from vport.station.events import (
     Conflict,
@@ -27,18 +24,13 @@ from vport.station.events import (
     describe,
 )
 from vport.station.ping import DEFAULT_SIZE, DEFAULT_TIMEOUT, SINGLE, Request
-from vport.train import Train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vport.links.base import Sink
     from vport.locator import HostLocator, IpAddress
 
 logger = logging.getLogger(__name__)
-
-MAX_QUEUED_BYTES: Final = 1 << 20  # answers that wait for ``run``; what a switch port would buffer
-MAX_BATCH: Final = 64  # frames in one turn, so that one busy host does not hold up the others
 
 
 class _Waiter:
@@ -49,7 +41,7 @@ class _Waiter:
         self.outcome: PingReply | PingTimeout | Unreachable | None = None
 
 
-class HostLink(Link):
+class HostLink(SimulatedLink):
     """A simulated host at the far end of a link.
 
     Attributes:
@@ -60,63 +52,23 @@ class HostLink(Link):
 
     def __init__(self, locator: HostLocator, report: Callable[[str], None] = logger.info) -> None:
         mac = locator.mac or derived_mac(locator.interface)
-        self.host = Station(mac, (locator.interface, *locator.address), is_observing=locator.verbose)
+        self.host = Station(
+            mac,
+            (locator.interface, *locator.address),
+            gateways=locator.gateway,
+            is_observing=locator.verbose,
+        )
+        super().__init__(self.host)
         self.station = mac
         self.description = f"host {locator.interface}"
-        self.discards: Counter[str] = Counter()
         self._locator = locator
         self._report = report
-        self._queue: deque[bytes] = deque()
-        self._queued_bytes = 0
         self._waiters: dict[Request, _Waiter] = {}
-        self._wake = trio.Event()
         self._has_started_pings = False
-        self._is_closed = False
-
-    # --- towards the host ---
-
-    def transmit(self, train: Train) -> None:
-        """Give the frames to the host at once; its answers wait for ``run``, so nothing recurses."""
-        if self._is_closed:
-            self.discards["closed"] += train.count
-            return
-        try:
-            frames = plain(train).frames()
-        except FrameError:
-            self.discards["malformed superframe"] += 1
-            return
-        now = trio.current_time()
-        for frame in frames:
-            answers = self.host.receive(frame, now)
-            if answers:
-                self._enqueue(answers)
-        self._handle_events()
 
     # --- from the host ---
 
-    async def run(self, sink: Sink, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Announce the host, ping whom it is told to, and deliver what it sends, until closed."""
-        task_status.started()
-        self._enqueue(self.host.announce())
-        self._start_pings()
-        while not self._is_closed:
-            now = trio.current_time()
-            self._enqueue(self.host.handle_timer(now))
-            self._handle_events()
-            if self._queue:
-                self._deliver_batch(sink)
-                await trio.lowlevel.checkpoint()
-            else:
-                await self._sleep()
-
-    async def _sleep(self) -> None:
-        """Wait until the host has something to do or somebody wakes us."""
-        self._wake = trio.Event()
-        deadline = self.host.next_deadline()
-        with trio.CancelScope(deadline=float("inf") if deadline is None else deadline):
-            await self._wake.wait()
-
-    def _start_pings(self) -> None:
+    def _begin(self) -> None:
         """Begin the series that the locator asks for, once, however often ``run`` is started."""
         if self._has_started_pings:
             return
@@ -125,23 +77,6 @@ class HostLink(Link):
             self.host.ping_series(
                 address, trio.current_time(), interval=self._locator.interval, count=self._locator.count
             )
-
-    def _enqueue(self, frames: list[bytes]) -> None:
-        for frame in frames:
-            if self._queued_bytes + len(frame) > MAX_QUEUED_BYTES:
-                self.discards["queue full"] += 1
-                continue
-            self._queued_bytes += len(frame)
-            self._queue.append(frame)
-        self._wake.set()
-
-    def _deliver_batch(self, sink: Sink) -> None:
-        """Deliver what waits, up to a bound, neighbours of the same size as one train."""
-        batch = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))]
-        self._queued_bytes -= sum(map(len, batch))
-        for size, frames in groupby(batch, key=len):
-            sink.deliver(Train(b"".join(frames), size))
-        sink.flush()
 
     # --- pings for programs ---
 
@@ -207,14 +142,11 @@ class HostLink(Link):
         """End ``run``, the pings under way and their series, with a summary of each. Idempotent."""
         if self._is_closed:
             return
-        self._is_closed = True
+        super().close()
         self.host.stop_series()
         self._handle_events()
-        self._queue.clear()
-        self._queued_bytes = 0
         for waiter in self._waiters.values():
             waiter.ended.set()
-        self._wake.set()
 
 
 async def open_host(locator: HostLocator, report: Callable[[str], None] = logger.info) -> HostLink:

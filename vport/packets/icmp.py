@@ -25,12 +25,19 @@ class IcmpType(IntEnum):
     """Message types of ICMP for IPv4 (RFC 792)."""
 
     ECHO_REPLY = 0
+    DESTINATION_UNREACHABLE = 3
+    SOURCE_QUENCH = 4
+    REDIRECT = 5
     ECHO_REQUEST = 8
+    TIME_EXCEEDED = 11
+    PARAMETER_PROBLEM = 12
 
 
 class Icmpv6Type(IntEnum):
     """Message types of ICMP for IPv6 (RFC 4443 section 4, RFC 4861 section 4)."""
 
+    DESTINATION_UNREACHABLE = 1
+    TIME_EXCEEDED = 3
     ECHO_REQUEST = 128
     ECHO_REPLY = 129
     NEIGHBOUR_SOLICITATION = 135

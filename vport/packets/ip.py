@@ -39,6 +39,8 @@ class IpProtocol(IntEnum):
 
     HOP_BY_HOP = 0
     ICMP = 1
+    UDP = 17
+    FRAGMENT = 44
     ICMPV6 = 58
     DESTINATION_OPTIONS = 60
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, assert_never
 
 from vport.ethernet import EtherType, format_mac
@@ -97,9 +97,13 @@ class NeighbourLearned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolutionFailed:
-    """Nobody answered for ``address``, or too many addresses were being resolved."""
+    """Nobody answered for ``address``, or too many addresses were being resolved.
+
+    ``packets`` are those that waited for it; the event is the same without them.
+    """
 
     address: IpAddress
+    packets: tuple[bytes, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ It is made for a LAN where anybody may send anything:
   padding of short frames; packets that waited for an address follow when it is learned;
 * every table and queue is bounded, and conflicts are reported at a bounded rate.
 
-Not simulated: fragments, routes through a gateway, VLAN tags with a VID, multicast group reports.
+Not simulated: fragments, VLAN tags with a VID, multicast group reports.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from vport.packets.icmp import (
     decode_icmp,
     decode_icmpv6,
 )
+from vport.packets.icmp_error import explain_error, quoted_echo
 from vport.packets.ip import (
     DEFAULT_TTL,
     IPV4_HEADER_SIZE,
@@ -90,6 +91,8 @@ def derived_mac(interface: InterfaceAddress) -> MacAddress:
 class Station:
     """A host with one network interface.
 
+    ``gateways`` take packets for other networks; the first of each version of IP counts.
+
     Attributes:
         mac: its MAC address.
         resolution: its ARP and neighbour discovery; knows its addresses, the link-local one included.
@@ -104,6 +107,7 @@ class Station:
         mac: MacAddress,
         interfaces: Sequence[InterfaceAddress],
         *,
+        gateways: Sequence[IpAddress] = (),
         mtu: int = DEFAULT_MTU,
         neighbour_capacity: int = DEFAULT_CAPACITY,
         ping_timeout: float = DEFAULT_TIMEOUT,
@@ -116,6 +120,10 @@ class Station:
         self.resolution = AddressResolution(
             mac, with_link_local(interfaces, link_local_address(mac)), capacity=neighbour_capacity
         )
+        self._gateways = {address.version: address for address in reversed(gateways)}
+        for gateway in gateways:
+            if not self.resolution.is_neighbour(gateway):
+                raise SettingsError(f"the gateway {gateway} is not another host in one of its networks")
         self._pinger = Pinger(timeout=ping_timeout)
         self._conflict_at = float("-inf")
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
@@ -186,6 +194,7 @@ class Station:
             self.discards["fragment"] += 1
             return []
         message = decode_icmp(packet.payload)
+        self._receive_error(packet.source, message)
         if message.code != 0:
             return []
         if message.type == IcmpType.ECHO_REPLY:
@@ -207,6 +216,7 @@ class Station:
             return self._receive_neighbour_message(header, packet, message, now)
         if header.destination != self.mac or packet.destination not in self.resolution.addresses:
             return []
+        self._receive_error(packet.source, message)
         if message.code != 0:
             return []
         if message.type == Icmpv6Type.ECHO_REPLY:
@@ -249,8 +259,20 @@ class Station:
             self.discards["unexpected echo reply"] += 1
             return []
         self._pinger.replied(request, now, ttl=ttl, size=ECHO_HEADER_SIZE + size)
-        self.resolution.confirm(source, now)
+        next_hop = self._next_hop(source)
+        if next_hop is not None:
+            self.resolution.confirm(next_hop, now)
         return []
+
+    def _receive_error(self, source: IpAddress, message: Icmp) -> None:
+        """Take an ICMP error about a ping of ours that is under way; all others are ignored."""
+        quoted = quoted_echo(message, source.version)
+        if quoted is None or quoted[0] not in self.resolution.addresses:
+            return
+        _, target, echo = quoted
+        request = Request(target, echo.identifier, echo.sequence)
+        if self._pinger.size_of(request) is not None:
+            self._pinger.refused(request, f"{explain_error(message, source.version)}, says {source}")
 
     # --- sending ---
 
@@ -292,14 +314,32 @@ class Station:
         if target in self.resolution.addresses:
             self._pinger.replied(request, now, ttl=DEFAULT_TTL, size=ECHO_HEADER_SIZE + size)
             return []
-        if not self.resolution.is_neighbour(target):
+        next_hop = self._next_hop(target)
+        if next_hop is None:
             self._pinger.failed(target, "not on our network, and there is no gateway")
             return []
         echo = Echo(identifier=request.identifier, sequence=request.sequence, data=_PATTERN[:size])
-        return self.resolution.send(target, self._echo_packet(target, echo), now)
+        return self.resolution.send(next_hop, self._echo_packet(target, echo), now)
+
+    def _next_hop(self, target: IpAddress) -> IpAddress | None:
+        """Find who takes a packet for ``target``: itself, or the gateway."""
+        if self.resolution.is_neighbour(target):
+            return target
+        if target.is_multicast or target.is_unspecified or self.resolution.is_broadcast(target):
+            return None
+        on_link = self.resolution.source_for(target) is not None
+        return None if on_link else self._gateways.get(target.version)
+
+    def _source_for(self, target: IpAddress) -> IpAddress:
+        """Choose our address towards ``target``: the one in its network, else the first that is not local."""
+        source = self.resolution.source_for(target)
+        if source is not None:
+            return source
+        ours = [one.ip for one in self.resolution.interfaces if one.version == target.version]
+        return next((one for one in ours if not one.is_link_local), ours[0])
 
     def _echo_packet(self, target: IpAddress, echo: Echo) -> bytes:
-        source = self.resolution.source_for(target)
+        source = self._source_for(target)
         if isinstance(target, IPv4Address):
             assert isinstance(source, IPv4Address)
             message = Icmp(type=IcmpType.ECHO_REQUEST, body=echo.encode())
@@ -332,9 +372,17 @@ class Station:
     def _gather_events(self) -> None:
         for event in self.resolution.take_events():
             if isinstance(event, ResolutionFailed):
-                self._pinger.failed(event.address, "nobody answers for this address")
+                self._fail(event.address)
             self._note(event)
         self._events.extend(self._pinger.take_events())
+
+    def _fail(self, next_hop: IpAddress) -> None:
+        """End the pings that cannot go because nobody answers for ``next_hop``."""
+        for target in self._pinger.under_way():
+            if target == next_hop:
+                self._pinger.failed(target, "nobody answers for this address")
+            elif self._next_hop(target) == next_hop:
+                self._pinger.failed(target, f"nobody answers for the gateway {next_hop}")
 
     def _see(self, event: SightingEvent) -> None:
         if self.is_observing:

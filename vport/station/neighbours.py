@@ -32,6 +32,7 @@ DELAY_FIRST_PROBE_TIME: Final = 5.0
 DEFAULT_CAPACITY: Final = 1024  # what Linux keeps (gc_thresh3)
 MAX_PENDING: Final = 256  # resolutions at a time; also bounds the search for the next deadline
 MAX_WAITING: Final = 64  # packets for one neighbour; RFC 4861 section 7.2.2 wants at least one
+MAX_WAITING_BYTES: Final = 1 << 16  # of them together; a longer packet waits alone. 16 MiB for all neighbours
 
 _NEVER: Final = float("-inf")
 
@@ -44,9 +45,10 @@ class Solicit(NamedTuple):
 
 
 class GaveUp(NamedTuple):
-    """Nobody answered for ``address``; the packets that waited for it are gone."""
+    """Nobody answered for ``address``; ``packets`` are those that waited for it."""
 
     address: IpAddress
+    packets: tuple[bytes, ...] = ()
 
 
 class Learned(NamedTuple):
@@ -127,8 +129,12 @@ class NeighbourTable:
                 self.overflows += 1
                 return False
             pending = self._pending[address] = _Pending(now, MAX_SOLICITATIONS, deque(maxlen=MAX_WAITING))
-        self.overflows += len(pending.waiting) == MAX_WAITING
-        pending.waiting.append(packet)
+        waiting = pending.waiting
+        room = MAX_WAITING_BYTES - len(packet)
+        while waiting and (len(waiting) == MAX_WAITING or sum(map(len, waiting)) > room):
+            waiting.popleft()
+            self.overflows += 1
+        waiting.append(packet)
         return True
 
     def learn(self, address: IpAddress, mac: MacAddress, now: float, *, is_confirmed: bool) -> Learned:
@@ -174,5 +180,5 @@ class NeighbourTable:
             else:
                 del self._pending[address]
                 self._known.pop(address, None)
-                due.append(GaveUp(address))
+                due.append(GaveUp(address, tuple(pending.waiting)))
         return due

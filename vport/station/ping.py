@@ -160,19 +160,27 @@ class Pinger:
             self._series[request.identifier].count_reply(round_trip)
         self._finish(request)
 
+    def under_way(self) -> set[IpAddress]:
+        """Give the addresses that have not answered yet."""
+        return {request.address for request in self._outstanding}
+
     def failed(self, address: IpAddress, reason: str) -> None:
         """Note that nothing under way to ``address`` can arrive."""
         for request in [request for request in self._outstanding if request.address == address]:
-            del self._outstanding[request]
-            self._events.append(
-                Unreachable(
-                    address=address,
-                    identifier=request.identifier,
-                    sequence=request.sequence,
-                    reason=reason,
-                )
+            self.refused(request, reason)
+
+    def refused(self, request: Request, reason: str) -> None:
+        """Note that a request under way did not arrive."""
+        del self._outstanding[request]
+        self._events.append(
+            Unreachable(
+                address=request.address,
+                identifier=request.identifier,
+                sequence=request.sequence,
+                reason=reason,
             )
-            self._finish(request)
+        )
+        self._finish(request)
 
     def _finish(self, request: Request) -> None:
         """End a series when the last of its requests has ended."""

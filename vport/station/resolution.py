@@ -44,14 +44,22 @@ _NO_MAC: Final = MacAddress(bytes(6))
 class AddressResolution:
     """Answers for ``interfaces`` at ``mac`` and finds who is at other addresses of their networks.
 
+    ``is_router`` is what neighbours are told of us (RFC 4861 section 4.4).
+
     Raises:
         SettingsError: an interface has an address that no single host can have.
     """
 
     def __init__(
-        self, mac: MacAddress, interfaces: Iterable[InterfaceAddress], *, capacity: int = DEFAULT_CAPACITY
+        self,
+        mac: MacAddress,
+        interfaces: Iterable[InterfaceAddress],
+        *,
+        capacity: int = DEFAULT_CAPACITY,
+        is_router: bool = False,
     ) -> None:
         self.mac = mac
+        self._is_router = is_router
         self.interfaces = tuple(dict.fromkeys(interfaces))
         self._check_interfaces()
         self.addresses = frozenset(interface.ip for interface in self.interfaces)
@@ -216,7 +224,7 @@ class AddressResolution:
         if mac is not None:
             return [self._packet_frame(next_hop, mac, packet)]
         if not self.is_neighbour(next_hop) or not self.neighbours.wait(next_hop, packet, now):
-            self._events.append(ResolutionFailed(address=next_hop))
+            self._events.append(ResolutionFailed(address=next_hop, packets=(packet,)))
             return []
         return self.handle_timer(now)
 
@@ -239,7 +247,7 @@ class AddressResolution:
             if isinstance(due, Solicit):
                 frames.append(self._solicitation(due.address, due.mac))
             else:
-                self._events.append(ResolutionFailed(address=due.address))
+                self._events.append(ResolutionFailed(address=due.address, packets=due.packets))
         return frames
 
     def take_events(self) -> list[ResolutionEvent]:
@@ -276,7 +284,11 @@ class AddressResolution:
         self, target: IPv6Address, asker: IPv6Address | None = None, asker_mac: MacAddress | None = None
     ) -> bytes:
         message = NeighbourAdvertisement(
-            target=target, target_mac=self.mac, is_solicited=asker is not None, is_override=True
+            target=target,
+            target_mac=self.mac,
+            is_router=self._is_router,
+            is_solicited=asker is not None,
+            is_override=True,
         )
         destination = asker or ALL_NODES
         return self._nd_frame(message, target, destination, asker_mac or group_mac(destination))

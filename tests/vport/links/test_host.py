@@ -13,7 +13,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from vport.errors import LinkError, SettingsError
 from vport.ethernet import format_mac, parse_mac
-from vport.links.host import MAX_BATCH, MAX_QUEUED_BYTES, HostLink, open_host
+from vport.links.host import HostLink, open_host
+from vport.links.simulated import MAX_BATCH, MAX_QUEUED_BYTES
 from vport.locator import HostLocator, parse
 from vport.offload import GsoType, VirtioNetHeader
 from vport.station import derived_mac

@@ -36,7 +36,7 @@ def test_unknown_neighbour_is_asked_for_three_times_and_given_up() -> None:
     assert table.handle_timer(12.0) == [Solicit(A, None)]
     assert table.is_resolving(A)
 
-    assert table.handle_timer(13.0) == [GaveUp(A)]
+    assert table.handle_timer(13.0) == [GaveUp(A, (b"one",))]
     assert table.next_deadline() is None
     assert not table.is_resolving(A)
 

@@ -1,0 +1,77 @@
+"""Locators of what is simulated in this process: router (``host`` is in ``vport.locator``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from vport.errors import SettingsError
+from vport.ethernet import VID_MAX, MacAddress, Vid, format_mac
+from vport.locator_fields import (
+    InterfaceAddress,
+    IpAddress,
+    Locator,
+    integer,
+    interface_address,
+    ip_address,
+    option,
+    station_address,
+)
+from vport.router import UNTAGGED, Router, RouterInterface
+
+_ANY_MAC: Final = MacAddress(b"\x02" + bytes(5))
+
+
+def vids(text: str) -> tuple[tuple[Vid, ...]]:
+    """Read the numbers of VLANs, with commas between them; 0 stands for no tag.
+
+    They come in a tuple of their own: a tuple as the value of an option would mean that it is repeated.
+    """
+    return (tuple(Vid(integer(0, VID_MAX)(one)) for one in text.split(",")),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterLocator(Locator):
+    """A router between networks that reach one port. See ``vport.router``."""
+
+    scheme: ClassVar[str] = "router"
+    form: ClassVar[str] = "router://ADDRESS/PREFIX,ADDRESS/PREFIX,…"
+    summary: ClassVar[str] = "a router between several networks, on one LAN or on tagged VLANs (vlan=10,20)"
+
+    addresses: tuple[InterfaceAddress, ...]
+    vlan: tuple[tuple[Vid, ...]] | None = option(
+        None,
+        vids,
+        "the VLAN of each address, in their order; 0 is untagged (default: all untagged)",
+        "VID,VID,…",
+        lambda value: ",".join(map(str, value)),
+    )
+    gateway: tuple[IpAddress, ...] = option(
+        (), ip_address, "who takes packets for all other networks; one for IPv4, one for IPv6", "ADDRESS"
+    )
+    mac: MacAddress | None = option(
+        None, station_address, "MAC address (default: made from the first address)", "MAC", format_mac
+    )
+    mtu: int | None = option(None, integer(68, 65521), "longest packet that it takes (default 9000)", "N")
+
+    def __post_init__(self) -> None:
+        count = len(self.addresses) if self.vlan is None else len(self.vlan[0])
+        if count != len(self.addresses):
+            raise SettingsError(
+                f"option vlan: {count} VLANs for {len(self.addresses)} addresses; name one for each"
+            )
+        Router(_ANY_MAC, self.interfaces(), self.gateway)  # what it refuses is refused now
+
+    def interfaces(self) -> list[RouterInterface]:
+        """Give each address with its VLAN."""
+        vlans = (UNTAGGED,) * len(self.addresses) if self.vlan is None else self.vlan[0]
+        return [RouterInterface(*one) for one in zip(self.addresses, vlans, strict=True)]
+
+    @classmethod
+    def read_target(cls, text: str) -> dict[str, Any]:
+        """Read the addresses, with commas between them."""
+        return {"addresses": tuple(interface_address(one) for one in text.split(","))}
+
+    def write_target(self) -> str:
+        """Write the addresses."""
+        return ",".join(map(str, self.addresses))
