@@ -100,6 +100,13 @@ class UdpLocator(Locator):
         20.0, seconds(0.1, 1e6), "calling: announce oneself after so much silence", "SECONDS", "{:g}".format
     )
     offload: bool = flag(True, "send and receive many frames with one system call")
+    local: tuple[str, int] | None = option(
+        None,
+        host_and_port,
+        "calling: from this address, so that two ends can call each other",
+        "[ADDRESS]:PORT",
+        lambda value: write_host_and_port(*value),
+    )
 
     @classmethod
     def read_target(cls, text: str) -> dict[str, Any]:

@@ -271,9 +271,11 @@ class Locator:
         """Give the values of an option that differ from its default, none when it is the default."""
         attribute = name.replace("-", "_")
         value = getattr(self, attribute)
-        if value == next(item.default for item in dataclasses.fields(self) if item.name == attribute):
+        default = next(item.default for item in dataclasses.fields(self) if item.name == attribute)
+        if value == default:
             return ()
-        return value if isinstance(value, tuple) else (value,)
+        is_repeatable = isinstance(default, tuple)
+        return value if is_repeatable else (value,)
 
 
 def _listed(names: dict[str, Any]) -> str:

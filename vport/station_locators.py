@@ -22,12 +22,9 @@ from vport.router import UNTAGGED, Router, RouterInterface
 _ANY_MAC: Final = MacAddress(b"\x02" + bytes(5))
 
 
-def vids(text: str) -> tuple[tuple[Vid, ...]]:
-    """Read the numbers of VLANs, with commas between them; 0 stands for no tag.
-
-    They come in a tuple of their own: a tuple as the value of an option would mean that it is repeated.
-    """
-    return (tuple(Vid(integer(0, VID_MAX)(one)) for one in text.split(",")),)
+def vids(text: str) -> tuple[Vid, ...]:
+    """Read the numbers of VLANs, with commas between them; 0 stands for no tag."""
+    return tuple(Vid(integer(0, VID_MAX)(one)) for one in text.split(","))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +36,7 @@ class RouterLocator(Locator):
     summary: ClassVar[str] = "a router between several networks, on one LAN or on tagged VLANs (vlan=10,20)"
 
     addresses: tuple[InterfaceAddress, ...]
-    vlan: tuple[tuple[Vid, ...]] | None = option(
+    vlan: tuple[Vid, ...] | None = option(
         None,
         vids,
         "the VLAN of each address, in their order; 0 is untagged (default: all untagged)",
@@ -55,7 +52,7 @@ class RouterLocator(Locator):
     mtu: int | None = option(None, integer(68, 65521), "longest packet that it takes (default 9000)", "N")
 
     def __post_init__(self) -> None:
-        count = len(self.addresses) if self.vlan is None else len(self.vlan[0])
+        count = len(self.addresses) if self.vlan is None else len(self.vlan)
         if count != len(self.addresses):
             raise SettingsError(
                 f"option vlan: {count} VLANs for {len(self.addresses)} addresses; name one for each"
@@ -64,7 +61,7 @@ class RouterLocator(Locator):
 
     def interfaces(self) -> list[RouterInterface]:
         """Give each address with its VLAN."""
-        vlans = (UNTAGGED,) * len(self.addresses) if self.vlan is None else self.vlan[0]
+        vlans = (UNTAGGED,) * len(self.addresses) if self.vlan is None else self.vlan
         return [RouterInterface(*one) for one in zip(self.addresses, vlans, strict=True)]
 
     @classmethod

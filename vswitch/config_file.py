@@ -36,6 +36,7 @@ import tomli_w
 from vport.errors import SettingsError
 from vport.ethernet import VID_MAX, MacAddress, Vid, format_mac
 from vport.locator import parse, station_address
+from vport.toml_lines import find_line
 from vswitch.config import (
     DEFAULT_LISTENER,
     DEFAULT_PRIORITY,
@@ -49,7 +50,6 @@ from vswitch.config import (
 )
 from vswitch.fdb import CAPACITY_MAX, TIME_MAX, FdbSettings
 from vswitch.ports import DEFAULT_PORT_LIMIT, NO_VLAN, PORT_LIMIT_MAX
-from vswitch.toml_lines import find_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

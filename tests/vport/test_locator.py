@@ -69,7 +69,7 @@ def test_flag_without_value_is_a_yes() -> None:
         ("udp://fd00::1:9999", "an IPv6 address goes in brackets"),
         ("udp://[fd00::zz]:9999", "[fd00::zz] is not an IPv6 address"),
         ("udp://[fd00::1::2]:9999", "[fd00::1::2] is not an IPv6 address"),
-        ("udp://host:1?speed=9", "unknown option 'speed'; udp has idle, keepalive, mac"),
+        ("udp://host:1?speed=9", "unknown option 'speed'; udp has idle, keepalive, local, mac"),
         ("udp://host:1?idle=soon", "option idle: 'soon' is not a time"),
         ("udp://host:1?idle=5&idle=6", "option idle is given twice"),
         ("udp://host:1?mac=ff:ff:ff:ff:ff:ff", "option mac: 'ff:ff:ff:ff:ff:ff' is not the address of one"),

@@ -13,6 +13,7 @@ from tests.vswitch.any_settings import switch_settings
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, Vid
 from vport.locator import parse
+from vport.toml_lines import find_line
 from vswitch.config import (
     DEFAULT_LISTENER,
     ManagementSettings,
@@ -23,7 +24,6 @@ from vswitch.config import (
 from vswitch.config_file import read_config, write_config
 from vswitch.fdb import FdbSettings
 from vswitch.ports import NO_VLAN
-from vswitch.toml_lines import find_line
 
 WHOLE = """\
 mac = "02:00:00:00:00:01"

@@ -73,6 +73,12 @@ def open_socket(family: int, *, offload: bool = True) -> socket.socket:
     return sock
 
 
+def bind_local(sock: socket.socket, host: str, port: int) -> None:
+    """Bind to an address of ours, to all of them when ``host`` is empty. Raises OSError."""
+    everywhere = "::" if sock.family == socket.AF_INET6 else "0.0.0.0"
+    sock.bind((host or everywhere, port))
+
+
 def raise_buffers(sock: socket.socket) -> str | None:
     """Give the socket large buffers; where the kernel caps them, say what to set, else None."""
     capped = []

@@ -21,6 +21,7 @@ from vport.links.base import Link, Sink
 from vport.links.datagrams import (
     Resolver,
     SocketAddress,
+    bind_local,
     format_address,
     is_literal,
     open_socket,
@@ -58,6 +59,9 @@ class Session:
         self.destination = self.outbox.destination(None, client.discards, b"")
         self.opened_at = time.monotonic()
         self.announcer = Announcer(keepalive, self.opened_at)
+        # Two ends that call each other start at different times: until the other is there, "refused" is
+        # no reason to hang up, or each would call while the other does not listen.
+        self._waits = client.is_bound
         self.scope = trio.CancelScope()
         self.failure: str | None = None  # why it ended
         self.settled = False  # it has been seen to work
@@ -93,7 +97,15 @@ class Session:
             return bool(probe.getsockname()[0] == self.local[0])
 
     def _send_failed(self, destination: Destination, error: OSError) -> None:
-        self.fail(reason_of(error))
+        if error.errno != errno.ECONNREFUSED or not self._waits:
+            self.fail(reason_of(error))
+
+    def receive_failed(self, error: OSError) -> None:
+        """End the session because of an error, unless the next datagram may fare better."""
+        if error.errno == errno.EMSGSIZE:
+            return  # a router tells its MTU; sending takes it from there
+        if error.errno != errno.ECONNREFUSED or not self._waits:
+            self.fail(reason_of(error))
 
 
 def reason_of(error: OSError) -> str:
@@ -147,6 +159,11 @@ class UdpClient(Link):
     def announced_station(self) -> MacAddress:
         """The MAC address that announcements carry."""
         return self._locator.mac or self.station or self._fallback_station
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it always calls from the same address, so that the other end can call it too."""
+        return self._locator.local is not None
 
     def transmit(self, train: Train) -> None:
         """Gather ``train`` until ``flush``; discard it while there is no connection."""
@@ -211,6 +228,8 @@ class UdpClient(Link):
             if complaint and not self._complained:
                 self._complained = True
                 logger.warning("%s: %s", self.description, complaint)
+            if self._locator.local is not None:
+                bind_local(sock, *self._locator.local)
             sock.connect(address)
             session = Session(self, sock, self._locator.keepalive)
             self._announce(session)
@@ -251,8 +270,7 @@ class UdpClient(Link):
         try:
             arrivals, more = session.inbox.receive()
         except OSError as error:
-            if error.errno != errno.EMSGSIZE:  # a router tells its MTU; sending takes it from there
-                session.fail(reason_of(error))
+            session.receive_failed(error)
             return False
         if arrivals:
             session.announcer.heard_at = time.monotonic()
@@ -280,7 +298,7 @@ class UdpClient(Link):
                 self._found(session)
             if now - checked_at >= ROUTE_CHECK_INTERVAL:
                 checked_at = now
-                if not session.is_route_current():
+                if not self.is_bound and not session.is_route_current():
                     self._candidates = []
                     session.move("the network of this machine has changed")
             wait = session.announcer.next_deadline() - time.monotonic()

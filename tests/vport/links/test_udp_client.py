@@ -71,6 +71,23 @@ def lines(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
 
 
 @HOSTS
+async def test_two_clients_that_call_each_other_meet_whoever_is_first(host: str) -> None:
+    ports = free_port(host), free_port(host)
+    first = UdpClient(UdpLocator(host=host, port=ports[1], local=(host, ports[0])))
+    second = UdpClient(UdpLocator(host=host, port=ports[0], local=("", ports[1])))
+    with trio.fail_after(10):
+        async with running(first) as heard_by_first:
+            first.transmit(lone(frame(1, 100)))
+            first.flush()  # refused: nobody is there yet
+            await trio.testing.wait_all_tasks_blocked(0.1)  # it has been refused by now
+            async with running(second) as heard_by_second:
+                await eventually(lambda: ANNOUNCEMENT in heard_by_first.frames)
+                first.transmit(lone(frame(2, 100)))
+                first.flush()
+                await eventually(lambda: frame(2, 100) in heard_by_second.frames)
+
+
+@HOSTS
 async def test_client_announces_itself_at_once_and_carries_trains_both_ways(host: str) -> None:
     frames = [frame(number, 1000) for number in range(30)]
     switch = Switch()
