@@ -33,6 +33,7 @@ from vport.locator import (
 )
 from vport.long_only import LongOnlyParser
 from vport.program import FAILED, refuse_usage, run_program, set_up_logging
+from vport.toml_fields import SIZE_MAX
 from vswitch.config import (
     DEFAULT_LISTENER,
     DEFAULT_PRIORITY,
@@ -40,7 +41,7 @@ from vswitch.config import (
     ManagementSettings,
     SwitchSettings,
 )
-from vswitch.config_file import SIZE_MAX, file_mode, read_config
+from vswitch.config_file import file_mode, read_config
 from vswitch.fdb import CAPACITY_MAX, FdbSettings
 from vswitch.ports import DEFAULT_PORT_LIMIT, PORT_LIMIT_MAX
 from vswitch.systemd import Supervisor

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from vport.errors import SettingsError
 from vport.ethernet import VID_MAX, Vid
 from vport.locator import UdpLocator
+from vport.toml_fields import KeyPath, PlacedError
 from vswitch.fdb import FdbSettings
 from vswitch.ports import DEFAULT_PORT_LIMIT, NO_VLAN, check_port_limit
 
@@ -22,20 +23,8 @@ DEFAULT_PRIORITY: Final = 0x8000  # of a bridge (802.1Q-2018 table 13-2)
 PRIORITY_MAX: Final = 0xFFFF
 _NO_TAG: Final = Vid(0)  # VLAN 0: every new port is in it, without a tag
 
-KeyPath = tuple[str | int, ...]
-"""Where a setting stands in a configuration file: ``("port", 2, "pvid")`` is the third port's PVID."""
-
-
-class InconsistentSettingsError(SettingsError):
-    """Settings that are right one by one contradict each other.
-
-    Attributes:
-        path: where the one stands that is complained of.
-    """
-
-    def __init__(self, path: KeyPath, text: str) -> None:
-        super().__init__(text)
-        self.path = path
+InconsistentSettingsError = PlacedError
+"""Settings that are right one by one contradict each other; ``path`` says which one is complained of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

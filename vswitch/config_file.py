@@ -27,7 +27,6 @@ and what is allowed. ``write_config`` is its inverse: what it writes reads back 
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -36,13 +35,11 @@ import tomli_w
 from vport.errors import SettingsError
 from vport.ethernet import VID_MAX, MacAddress, Vid, format_mac
 from vport.locator import parse, station_address
-from vport.toml_lines import find_line
+from vport.toml_fields import Table, boolean, integer, list_of, read_toml, text, text_as, word
 from vswitch.config import (
     DEFAULT_LISTENER,
     DEFAULT_PRIORITY,
     PRIORITY_MAX,
-    InconsistentSettingsError,
-    KeyPath,
     ManagementSettings,
     PortSettings,
     StaticStation,
@@ -59,8 +56,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 D = TypeVar("D")
 
-SIZE_MAX: Final = 1 << 20  # characters; far above any real file, and parsed in a second
-_SHOWN: Final = 40  # characters of a wrong value that an error message repeats
 _HEADING: Final = "# Written by vswitch (config/save); to be read with vswitch --config.\n\n"
 _HASH_KEYS: Final = {
     "expire": "aging_time",
@@ -78,14 +73,6 @@ _PORT_KEYS: Final = ("number", "descr", "pvid", "tagged", "allocatable", "user",
 _STATION_KEYS: Final = ("mac", "vlan", "port")
 
 
-class _KeyError(Exception):
-    """The value at ``path`` is not what it must be."""
-
-    def __init__(self, path: KeyPath, text: str) -> None:
-        super().__init__(text)
-        self.path = path
-
-
 # --- reading ---
 
 
@@ -96,78 +83,33 @@ def read_config(text: str, name: str) -> SwitchSettings:
         SettingsError: it is not TOML, has an unknown key or one twice, a value of the wrong type or out
             of its range, or values that contradict each other.
     """
-    if len(text) > SIZE_MAX:
-        raise SettingsError(f"{name}: {len(text)} characters are too many for a configuration file")
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{name}:{_readable(error)}") from None
-    except RecursionError:
-        raise SettingsError(f"{name}: nested too deeply") from None
-    try:
-        return _read_switch(document)
-    except (_KeyError, InconsistentSettingsError) as error:
-        line = find_line(text, error.path)
-        raise SettingsError(f"{name}:{line}: {format_path(error.path)}: {error}") from None
-
-
-def _readable(error: tomllib.TOMLDecodeError) -> str:
-    """Put the line in front, as in all other messages."""
-    match = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(error), re.DOTALL)
-    return f"{match[2]}: column {match[3]}: {match[1]}" if match else f" {error}"
-
-
-class _Table:
-    """One table of the file, with no other keys than those ``known``; hands out values by key."""
-
-    def __init__(self, value: object, known: tuple[str, ...]) -> None:
-        if not isinstance(value, dict):
-            raise SettingsError(f"must be a table, not {_shown(value)}")
-        for key in value:
-            if key not in known:
-                raise _KeyError((key,), f"unknown key; known are {', '.join(known)}")
-        self._values: dict[str, object] = value
-
-    def read(self, key: str, reader: Callable[[object], T], default: D) -> T | D:
-        """Read the value of ``key``, or give ``default`` when there is none."""
-        return self.require(key, reader) if key in self._values else default
-
-    def require(self, key: str, reader: Callable[[object], T]) -> T:
-        """Read the value of a key that must be there."""
-        if key not in self._values:
-            raise SettingsError(f"{key} is missing")
-        try:
-            return reader(self._values[key])
-        except _KeyError as error:
-            raise _KeyError((key, *error.path), str(error)) from None
-        except SettingsError as error:
-            raise _KeyError((key,), str(error)) from None
+    return read_toml(text, name, _read_switch)
 
 
 def _read_switch(value: object) -> SwitchSettings:
-    table = _Table(value, _SWITCH_KEYS)
+    table = Table(value, _SWITCH_KEYS)
     values: dict[str, Any] = {
-        "mac": table.read("mac", _text_as(station_address), None),
-        "port_limit": table.read("numports", _integer(1, PORT_LIMIT_MAX), DEFAULT_PORT_LIMIT),
-        "is_hub": table.read("hub", _boolean, False),
-        "is_fstp": table.read("fstp", _boolean, False),
-        "priority": table.read("priority", _integer(0, PRIORITY_MAX), DEFAULT_PRIORITY),
-        "vlans": table.read("vlans", _list_of(_vid(1)), ()),
-        "listen": table.read("listen", _list_of(_text_as(parse)), (DEFAULT_LISTENER,)),
-        "attach": table.read("attach", _list_of(_text_as(parse)), ()),
+        "mac": table.read("mac", text_as(station_address), None),
+        "port_limit": table.read("numports", integer(1, PORT_LIMIT_MAX), DEFAULT_PORT_LIMIT),
+        "is_hub": table.read("hub", boolean, False),
+        "is_fstp": table.read("fstp", boolean, False),
+        "priority": table.read("priority", integer(0, PRIORITY_MAX), DEFAULT_PRIORITY),
+        "vlans": table.read("vlans", list_of(_vid(1)), ()),
+        "listen": table.read("listen", list_of(text_as(parse)), (DEFAULT_LISTENER,)),
+        "attach": table.read("attach", list_of(text_as(parse)), ()),
         "fdb": table.read("hash", _read_hash, FdbSettings()),
         "management": table.read("management", _read_management, None),
-        "ports": table.read("port", _list_of(_read_port), ()),
-        "stations": table.read("static", _list_of(_read_station), ()),
+        "ports": table.read("port", list_of(_read_port), ()),
+        "stations": table.read("static", list_of(_read_station), ()),
     }
     return SwitchSettings(**values)
 
 
 def _read_hash(value: object) -> FdbSettings:
-    table = _Table(value, tuple(_HASH_KEYS))
+    table = Table(value, tuple(_HASH_KEYS))
     limits = {"gc-interval": (0, TIME_MAX), "min-persistence": (0, TIME_MAX), "expire": (1, TIME_MAX)}
     values = {
-        name: table.read(key, _integer(*limits.get(key, (1, CAPACITY_MAX))), _FDB_DEFAULTS[name])
+        name: table.read(key, integer(*limits.get(key, (1, CAPACITY_MAX))), _FDB_DEFAULTS[name])
         for key, name in _HASH_KEYS.items()
     }
     return FdbSettings(**values)
@@ -179,49 +121,39 @@ _FDB_DEFAULTS: Final[dict[str, int]] = {
 
 
 def _read_management(value: object) -> ManagementSettings:
-    table = _Table(value, _MANAGEMENT_KEYS)
+    table = Table(value, _MANAGEMENT_KEYS)
     return ManagementSettings(
-        path=table.require("path", _word),
-        mode=table.read("mode", _text_as(file_mode), 0o600),
-        group=table.read("group", _word, None),
+        path=table.require("path", word),
+        mode=table.read("mode", text_as(file_mode), 0o600),
+        group=table.read("group", word, None),
     )
 
 
 def _read_port(value: object) -> PortSettings:
-    table = _Table(value, _PORT_KEYS)
+    table = Table(value, _PORT_KEYS)
     return PortSettings(
-        number=table.require("number", _integer(1, PORT_LIMIT_MAX)),
-        description=table.read("descr", _text, ""),
+        number=table.require("number", integer(1, PORT_LIMIT_MAX)),
+        description=table.read("descr", text, ""),
         pvid=table.read("pvid", _vid(0, NO_VLAN), Vid(0)),
-        tagged=table.read("tagged", _list_of(_vid(0)), ()),
-        allocatable=table.read("allocatable", _boolean, True),
-        user=table.read("user", _word, None),
-        group=table.read("group", _word, None),
-        attach=table.read("attach", _list_of(_text_as(parse)), ()),
+        tagged=table.read("tagged", list_of(_vid(0)), ()),
+        allocatable=table.read("allocatable", boolean, True),
+        user=table.read("user", word, None),
+        group=table.read("group", word, None),
+        attach=table.read("attach", list_of(text_as(parse)), ()),
     )
 
 
 def _read_station(value: object) -> StaticStation:
-    table = _Table(value, _STATION_KEYS)
+    table = Table(value, _STATION_KEYS)
     return StaticStation(
-        mac=table.require("mac", _text_as(station_address)),
-        port=table.require("port", _integer(1, PORT_LIMIT_MAX)),
+        mac=table.require("mac", text_as(station_address)),
+        port=table.require("port", integer(1, PORT_LIMIT_MAX)),
         vid=table.read("vlan", _vid(0), Vid(0)),
     )
 
 
-def format_path(path: KeyPath) -> str:
-    """Write a key path for people, counting from 0: ``port[3].pvid``, ``vlans[0]``."""
-    words: list[str] = []
-    for step in path:
-        if isinstance(step, int):
-            words[-1] += f"[{step}]"
-        else:
-            words.append(step)
-    return ".".join(words) or "the file"
-
-
-# --- readers of values ---
+def _vid(low: int, high: int = VID_MAX) -> Callable[[object], Vid]:
+    return lambda value: Vid(integer(low, high)(value))
 
 
 def file_mode(text: str) -> int:
@@ -229,67 +161,6 @@ def file_mode(text: str) -> int:
     if not re.fullmatch(r"[0-7]{1,4}", text) or int(text, 8) > 0o777:
         raise SettingsError(f"{text!r} is not a file mode in octal, such as 0600")
     return int(text, 8)
-
-
-def _shown(value: object) -> str:
-    """Show a wrong value in an error message: as in the file, more or less, and cut when it is long."""
-    if isinstance(value, dict):
-        return "a table"
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def _integer(low: int, high: int) -> Callable[[object], int]:
-    def read(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise SettingsError(f"must be a number from {low} to {high}, not {_shown(value)}")
-        return value
-
-    return read
-
-
-def _vid(low: int, high: int = VID_MAX) -> Callable[[object], Vid]:
-    return lambda value: Vid(_integer(low, high)(value))
-
-
-def _boolean(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise SettingsError(f"must be true or false, not {_shown(value)}")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise SettingsError(f"must be a text in quotes, not {_shown(value)}")
-    return value
-
-
-def _word(value: object) -> str:
-    text = _text(value)
-    if not text or "\0" in text:
-        raise SettingsError(f"must be a text that is not empty, not {_shown(text)}")
-    return text
-
-
-def _text_as(read: Callable[[str], T]) -> Callable[[object], T]:
-    return lambda value: read(_text(value))
-
-
-def _list_of(read: Callable[[object], T]) -> Callable[[object], tuple[T, ...]]:
-    def read_list(value: object) -> tuple[T, ...]:
-        if not isinstance(value, list):
-            raise SettingsError(f"must be a list, not {_shown(value)}")
-        items: list[T] = []
-        for index, item in enumerate(value):
-            try:
-                items.append(read(item))
-            except _KeyError as error:
-                raise _KeyError((index, *error.path), str(error)) from None
-            except SettingsError as error:
-                raise _KeyError((index,), str(error)) from None
-        return tuple(items)
-
-    return read_list
 
 
 # --- writing ---
