@@ -54,6 +54,7 @@ port and a TAP device of this machine, which thereby joins the switch's LAN:
   vport SERVER PORT        join the LAN of the switch at SERVER, UDP port PORT, with a TAP device;
                            short for: vport udp://SERVER:PORT tap://tapyuan?mtu=1400
   vport LOCATOR LOCATOR    join any two places; vport --list explains the locators
+  vport lan up FILE        build a LAN of bridges, namespaces, NAT and such cables; see vport lan --help
 
 The cable can have faults: --loss, --delay and the others below. Runs in the foreground, unless --daemon is
 given, until SIGINT or SIGTERM. When the server goes away it keeps trying to come back.
@@ -82,7 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
         prog="vport",
-        usage="vport [options] SERVER PORT | vport [options] LOCATOR LOCATOR | vport --list",
+        usage="vport [options] SERVER PORT | vport [options] LOCATOR LOCATOR | vport --list | vport lan …",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -207,8 +208,13 @@ def _tap_locator(arguments: argparse.Namespace) -> TapLocator:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; give its exit status."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == ["lan"] and (len(words) == 1 or not words[1].isdecimal()):  # "lan 9999": a server's name
+        from vport.lan.cli import main as lan_main
+
+        return lan_main(words[1:])
     parser = make_parser()
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(words)
     if arguments.list:
         sys.stdout.write(explain())
         return ENDED_AS_ASKED

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 InterfaceAddress = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 IFNAMSIZ: Final = 16  # bytes of an interface name with its final NUL (linux/if.h)
 SAFE: Final = "/:.,@[]+-_~"  # characters that need no escape in a name or an option's value

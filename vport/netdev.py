@@ -5,14 +5,13 @@ right is not set again, so that a device which somebody prepared for this user n
 call that fails raises LinkError with what was wanted, what the kernel said, and the ``ip`` command that
 would do it.
 
-``in_namespace`` runs a function in a worker thread inside a network namespace; everything here and
-``/dev/net/tun`` belong to the namespace of the thread that opens them.
+``in_namespace`` runs a function in a worker thread inside a network namespace (``vport.netns``); everything
+here and ``/dev/net/tun`` belong to the namespace of the thread that opens them. NAT is in ``vport.nat``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import ipaddress
 import os
@@ -23,24 +22,22 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 from pyroute2 import IPRoute, NetlinkError
-from pyroute2.netns import setns
 
 from vport.errors import LinkError
 from vport.ethernet import MacAddress, format_mac, parse_mac
+from vport.netns import PRIVILEGE, error_number, namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Self
 
-    from vport.locator import InterfaceAddress
+    from vport.locator import InterfaceAddress, IpAddress
 
 T = TypeVar("T")
 
-NAMESPACES: Final = "/run/netns"  # where iproute2 keeps named namespaces
 IFF_UP: Final = 1  # linux/if.h
 _TUN_TYPES: Final = {1: "tun", 2: "tap"}  # IFF_TUN, IFF_TAP (linux/if_tun.h)
-_PRIVILEGE: Final = frozenset({errno.EPERM, errno.EACCES})
 _NOT_THERE: Final = frozenset({errno.ENODEV, errno.ENXIO})
 _IPV6_MINIMUM_MTU: Final = 1280  # RFC 8200 section 5
 
@@ -102,20 +99,14 @@ def _read_device(message: Any) -> Device:  # noqa: ANN401 - pyroute2 has no type
     )
 
 
-def _error_number(error: BaseException | None) -> int:
-    """Give the errno: pyroute2 raises its own type for some answers and OSError for others."""
-    number = error.code if isinstance(error, NetlinkError) else getattr(error, "errno", None)
-    return number or 0
-
-
 @contextlib.contextmanager
 def _explained(wanted: str, command: str) -> Iterator[None]:
     """Turn a refusal of the kernel into LinkError: what was wanted, why not, what would do it."""
     try:
         yield
     except (NetlinkError, OSError) as error:
-        number = _error_number(error)
-        if number in _PRIVILEGE:
+        number = error_number(error)
+        if number in PRIVILEGE:
             raise LinkError(
                 f"cannot {wanted}: that needs privilege; run with sudo, or once: sudo {command}"
             ) from error
@@ -150,9 +141,9 @@ class Kernel:
         try:
             (message,) = self._netlink.link("get", ifname=name)
         except NetlinkError as error:
-            if _error_number(error) in _NOT_THERE:
+            if error_number(error) in _NOT_THERE:
                 return None
-            raise LinkError(f"cannot look at {name}: {os.strerror(_error_number(error))}") from error
+            raise LinkError(f"cannot look at {name}: {os.strerror(error_number(error))}") from error
         return _read_device(message)
 
     def get(self, name: str) -> Device:
@@ -174,6 +165,36 @@ class Kernel:
         """Give what ``restore`` needs, None when there is no such device."""
         device = self.find(name)
         return None if device is None else Snapshot(device, tuple(self.addresses(device)))
+
+    # --- making and removing ---
+
+    def add_bridge(self, name: str) -> None:
+        """Make a bridge; nothing happens when there is one of this name."""
+        found = self.find(name)
+        if found is None:
+            with _explained(f"make the bridge {name}", f"ip link add {name} type bridge"):
+                self._netlink.link("add", ifname=name, kind="bridge")
+        elif found.kind != "bridge":
+            raise LinkError(f"{name} exists and is not a bridge but {found.kind or 'a plain device'}")
+
+    def add_veth(self, name: str, peer: str, namespace: str) -> None:
+        """Make a pair: ``name`` here, ``peer`` in another namespace; nothing happens when it is there."""
+        found = self.find(name)
+        if found is None:
+            command = f"ip link add {name} type veth peer name {peer} netns {namespace}"
+            with _explained(f"make the pair {name} and {peer} in {namespace}", command):
+                self._netlink.link(
+                    "add", ifname=name, kind="veth", peer={"ifname": peer, "net_ns_fd": namespace}
+                )
+        elif found.kind != "veth":
+            raise LinkError(f"{name} exists and is not a veth but {found.kind or 'a plain device'}")
+
+    def delete(self, name: str) -> None:
+        """Delete a device, and with a veth its peer; nothing happens when there is none."""
+        device = self.find(name)
+        if device is not None:
+            with _explained(f"delete {name}", f"ip link delete {name}"):
+                self._netlink.link("del", index=device.index)
 
     # --- setting ---
 
@@ -270,7 +291,7 @@ class Kernel:
         try:
             self._set_address("add", device, address)
         except LinkError as error:
-            if address.version == 6 and _error_number(error.__cause__) == errno.EACCES:
+            if address.version == 6 and error_number(error.__cause__) == errno.EACCES:
                 raise LinkError(
                     f"{name}: address {address} refused: IPv6 is disabled on {name}; enable it with: "
                     f"sudo sysctl -w net.ipv6.conf.{name}.disable_ipv6=0"
@@ -282,6 +303,15 @@ class Kernel:
         device = self.get(name)
         if address in self.addresses(device):
             self._set_address("del", device, address)
+
+    def set_default_route(self, gateway: IpAddress) -> None:
+        """Let packets for other networks go to ``gateway``; nothing happens when they do."""
+        family = socket.AF_INET if gateway.version == 4 else socket.AF_INET6
+        for route in self._netlink.get_default_routes(family=family):
+            if route.get_attr("RTA_GATEWAY") == str(gateway):
+                return
+        with _explained(f"set the default route to {gateway}", f"ip route replace default via {gateway}"):
+            self._netlink.route("replace", family=family, dst="default", gateway=str(gateway))
 
     def _set_link(self, device: Device, wanted: str, words: str, **attributes: int | str) -> None:
         with _explained(wanted, f"ip link set dev {device.name} {words}"):
@@ -305,55 +335,6 @@ def _broadcast(address: InterfaceAddress) -> dict[str, str]:
     if address.version == 6 or address.network.prefixlen > 30:
         return {}
     return {"broadcast": str(address.network.broadcast_address)}
-
-
-# --- namespaces ---
-
-
-@contextlib.contextmanager
-def namespace(name: str | None) -> Iterator[None]:
-    """Move this thread into a network namespace and back. For a worker thread; None changes nothing.
-
-    Raises:
-        LinkError: there is no such namespace, or entering it is not allowed.
-    """
-    if name is None:
-        yield
-        return
-    ours = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _enter(name)
-        try:
-            yield
-        finally:
-            _set_namespace(ours)
-    finally:
-        os.close(ours)
-
-
-def _enter(name: str) -> None:
-    try:
-        theirs = os.open(f"{NAMESPACES}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise LinkError(
-            f"there is no network namespace {name} (see: ip netns list); "
-            f"make it with: sudo ip netns add {name}"
-        ) from None
-    except OSError as error:
-        raise LinkError(f"cannot open network namespace {name}: {error.strerror}") from error
-    try:
-        _set_namespace(theirs)
-    except OSError as error:
-        number = _error_number(error)
-        reason = "that needs privilege; run with sudo" if number in _PRIVILEGE else os.strerror(number)
-        raise LinkError(f"cannot enter network namespace {name}: {reason}") from error
-    finally:
-        os.close(theirs)
-
-
-def _set_namespace(descriptor: int) -> None:
-    """Move the calling thread; ``os.setns`` exists from Python 3.12 on only."""
-    setns(descriptor, libc=ctypes.CDLL(None, use_errno=True))  # pyroute2 would start ldconfig to find it
 
 
 async def in_namespace(name: str | None, function: Callable[[Kernel], T]) -> T:

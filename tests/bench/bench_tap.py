@@ -20,7 +20,7 @@ from vport.checksum import checksum
 from vport.ethernet import encode_frame
 from vport.links.tap import TapLink, open_tap
 from vport.locator import TapLocator, parse
-from vport.netdev import namespace
+from vport.netns import namespace
 from vport.train import Train
 
 ROUNDS = 40

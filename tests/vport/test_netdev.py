@@ -12,7 +12,8 @@ from tests.system.namespaces import inside, network_namespace
 from tests.system.requirements import require_root
 from vport.errors import LinkError
 from vport.ethernet import BROADCAST, parse_mac
-from vport.netdev import Kernel, in_namespace, namespace
+from vport.netdev import Kernel, in_namespace
+from vport.netns import namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

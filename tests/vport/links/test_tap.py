@@ -24,7 +24,7 @@ from tests.system.requirements import require_program, require_tun
 from vport.errors import LinkError
 from vport.links.tap import TapLink, open_tap, superframe_limits
 from vport.locator import TapLocator, parse
-from vport.netdev import namespace
+from vport.netns import namespace
 from vport.offload import GsoType, TapOffload, plain
 from vport.train import Train, lone
 
