@@ -13,7 +13,7 @@ from vport._version import __version__
 from vport.errors import SettingsError
 from vport.locator import Locator, UdpLocator, integer, parse, station_address
 from vport.program import refuse_usage, run_program, set_up_logging
-from vswitch.config import ManagementSettings, SwitchSettings
+from vswitch.config import DEFAULT_PRIORITY, PRIORITY_MAX, ManagementSettings, SwitchSettings
 from vswitch.fdb import FdbSettings
 from vswitch.ports import DEFAULT_PORT_LIMIT, PORT_LIMIT_MAX
 from vswitch.service import SwitchService
@@ -103,6 +103,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="the most ports there can be (default %(default)s)",
     )  # fmt: skip
     parser.add_argument("-x", "--hub", action="store_true", help="be a hub: every frame goes everywhere")
+    parser.add_argument("-F", "--fstp", action="store_true", help="run the spanning tree, unless a hub")
+    parser.add_argument(
+        "--priority", type=_reader(integer(0, PRIORITY_MAX)), default=DEFAULT_PRIORITY, metavar="N",
+        help=f"the switch's priority in the spanning tree (default {DEFAULT_PRIORITY:#x})",
+    )  # fmt: skip
     parser.add_argument(
         "--macaddr",
         type=_reader(station_address),
@@ -145,6 +150,8 @@ def read_settings(arguments: argparse.Namespace) -> SwitchSettings:
         management=management,
         mac=mac,
         is_hub=arguments.hub,
+        is_fstp=arguments.fstp,
+        priority=arguments.priority,
         port_limit=arguments.numports,
         fdb=FdbSettings(capacity=arguments.fdb_size),
     )

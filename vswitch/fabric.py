@@ -25,6 +25,9 @@ class Fabric:
         bridge: decides.
         clock: gives the time in seconds, for the address table.
         publish: is handed what happened, after each batch of frames and each change.
+
+    Attributes:
+        attend: is called before that, for what the bridge has for the switch itself.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Fabric:
         self._publish = publish
         self._places: dict[Endpoint, Place] = {}
         self.unflushed: set[Port] = set()
+        self.attend: Callable[[], None] = lambda: None
 
     def attach(self, link: Link, *, port: int | None = None, user: str | None = None) -> Place:
         """Give ``link`` a place in port number ``port``, or in a free one (``links.base.Accept``).
@@ -55,6 +59,7 @@ class Fabric:
 
     def publish_events(self) -> None:
         """Hand over what happened in the bridge since the last time."""
+        self.attend()
         if self.bridge.events:
             self._publish(self.bridge.events.drain())
 
@@ -63,7 +68,8 @@ class Fabric:
         while self.unflushed:
             for endpoint in self.unflushed.pop().endpoints:
                 endpoint.link.flush()
-        if self.bridge.events:
+        bridge = self.bridge
+        if bridge.events or bridge.arrivals or bridge.storms or bridge.stale:
             self.publish_events()
 
 

@@ -2,7 +2,7 @@
 
 ``SwitchService.run`` opens everything that the settings name, in order, and tells ``started`` when frames can
 flow. Its nursery then holds one task for each listener, one for each attached link, the address table's
-ageing, and the management server. A link that ends leaves its port, the log says why, and nothing else
+ageing, the timer of spanning tree and guards, and the management server. A link that ends leaves its port, the log says why, and nothing else
 notices. An exception that nobody planned for ends the service; on every way out the sockets, files and
 devices that it made are closed.
 """
@@ -24,12 +24,25 @@ from vport.rate_limit import RateLimit
 from vport.shell.server import ManagementServer
 from vport.shell.unix_socket import ManagementSocket
 from vswitch.bridge import Bridge
-from vswitch.events import EndpointAdded, EndpointRemoved, StationMoved
+from vswitch.control_plane import ControlPlane
+from vswitch.events import (
+    EndpointAdded,
+    EndpointRemoved,
+    FdbEntryAdded,
+    FdbEntryRemoved,
+    PortAdded,
+    PortRemoved,
+    StationMoved,
+    StationStrayed,
+)
 from vswitch.fabric import Fabric
 from vswitch.management.control import SocketInfo
 from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
 from vswitch.management.messages import describe
+from vswitch.overseer import Overseer
+from vswitch.spanning_tree import BridgeSettings
+from vswitch.topology_log import is_routine, is_warning, log_line
 
 if TYPE_CHECKING:
     from vport.ethernet import MacAddress
@@ -38,6 +51,7 @@ if TYPE_CHECKING:
     from vswitch.config import SwitchSettings
     from vswitch.events import Event
     from vswitch.fabric import Place
+    from vswitch.topology_events import TopologyEvent
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +62,7 @@ class SwitchService:
     Attributes:
         bridge: the forwarding core.
         fabric: what carries frames between the links.
+        control_plane: spanning tree and guards.
         mac: the switch's own address.
         started_at: when ``run`` began, on Trio's clock.
         management: where the management shell listens, None for nowhere.
@@ -59,11 +74,20 @@ class SwitchService:
         self.bridge.is_hub = settings.is_hub
         self.fabric = Fabric(self.bridge, trio.current_time, self._publish)
         self.mac: MacAddress = settings.mac or random_mac(random.SystemRandom())
+        self.control_plane = ControlPlane(
+            self.bridge,
+            self.mac,
+            random.SystemRandom(),
+            BridgeSettings(priority=settings.priority),
+            trio.current_time(),
+        )
+        self._overseer = Overseer(self.fabric, self.control_plane)
         self.started_at = 0.0
         self.management: SocketInfo | None = None
         self._server = ManagementServer(self, switch_catalog(), BANNER)
         self._scope = trio.CancelScope()
         self._moves = RateLimit(burst=5, interval=2.0)
+        self._tree_lines = RateLimit(burst=20, interval=1.0)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the switch until ``stop`` or cancellation; ``started`` when everything is open.
@@ -77,8 +101,11 @@ class SwitchService:
         with self._scope:
             async with AsyncExitStack() as resources, trio.open_nursery() as nursery:
                 resources.callback(self.publish_events)
+                if self.settings.is_fstp and not self.settings.is_hub:
+                    self.control_plane.topology.enable(trio.current_time())
                 await self._open(resources, nursery)
                 nursery.start_soon(self._age)
+                nursery.start_soon(self._overseer.run)
                 logger.debug("switch %s is up", format_mac(self.mac))
                 task_status.started()
 
@@ -159,6 +186,8 @@ class SwitchService:
         self._scope.cancel()
 
     def _publish(self, events: list[Event]) -> None:
+        self.control_plane.protection.observe(events, trio.current_time())
+        events += self.bridge.events.drain()
         for event in events:
             self._log(event)
         self._server.publish(message for event in events for message in describe(event))
@@ -171,8 +200,24 @@ class SwitchService:
                 logger.info("port %d: %s has left (%s)", event.port, event.description, event.reason)
             case StationMoved():
                 self._log_move(event)
-            case _:
+            case FdbEntryAdded() | FdbEntryRemoved() | StationStrayed() | PortAdded() | PortRemoved():
                 pass
+            case _:
+                self._log_topology(event)
+
+    def _log_topology(self, event: TopologyEvent) -> None:
+        """Log what spanning tree and guards say; a hundred VLANs may say the same at once."""
+        if is_routine(event):
+            logger.debug("%s", log_line(event))
+            return
+        if is_warning(event):
+            logger.warning("%s", log_line(event))
+            return
+        allowed, suppressed = self._tree_lines.ask(trio.current_time())
+        if suppressed:
+            logger.info("%d more changes of the spanning tree were not logged", suppressed)
+        if allowed:
+            logger.info("%s", log_line(event))
 
     def _log_move(self, event: StationMoved) -> None:
         """Log a moved station, unless so many move that it is a loop that floods the log."""

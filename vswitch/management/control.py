@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from vport.ethernet import MacAddress
     from vswitch.bridge import Bridge
+    from vswitch.control_plane import ControlPlane
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,10 @@ class Control(Protocol):
     @property
     def management(self) -> SocketInfo | None:
         """Where this shell listens, None when it has no socket."""
+
+    @property
+    def control_plane(self) -> ControlPlane:
+        """Spanning tree and guards."""
 
     def now(self) -> float:
         """Give the time on the switch's clock, in seconds."""

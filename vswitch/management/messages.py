@@ -7,7 +7,7 @@ core's events become text.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from vport.ethernet import format_mac
 from vport.shell.message import Category, Message
@@ -19,7 +19,9 @@ from vswitch.events import (
     PortAdded,
     PortRemoved,
     StationMoved,
+    StationStrayed,
 )
+from vswitch.management.topology_messages import TOPOLOGY_CATEGORIES, describe_topology
 
 if TYPE_CHECKING:
     from vport.ethernet import MacAddress, Vid
@@ -44,6 +46,7 @@ CATEGORIES: Final = (
     DESCRIPTION_SET,
     ENDPOINT_ADDED,
     ENDPOINT_REMOVED,
+    *TOPOLOGY_CATEGORIES,
 )
 """What sessions can ask for, in the order of ``debug/list``. ``LOST`` comes unasked with any of them."""
 
@@ -70,8 +73,10 @@ def describe(event: Event) -> list[Message]:
             ]
         case EndpointRemoved():
             return [Message(ENDPOINT_REMOVED, _endpoint(event))]
+        case StationStrayed():
+            return []  # a sample for the watch over flapping stations, which says it in its own words
         case _:
-            assert_never(event)
+            return [describe_topology(event)]
 
 
 def _station(mac: MacAddress, vid: Vid, port: int) -> str:

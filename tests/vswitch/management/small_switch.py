@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from random import Random
 from typing import TYPE_CHECKING
 
 import trio
@@ -12,10 +13,13 @@ from vport.ethernet import MacAddress, Vid, parse_mac
 from vport.shell.server import MAX_SESSIONS, ManagementServer
 from vport.shell.unix_socket import ManagementSocket
 from vswitch.bridge import Bridge
+from vswitch.control_plane import ControlPlane
 from vswitch.management.control import SocketInfo
 from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
 from vswitch.management.messages import describe
+from vswitch.overseer import transmit
+from vswitch.spanning_tree import BridgeSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,6 +34,7 @@ class SmallSwitch:
     def __init__(self, port_limit: int = 32) -> None:
         self.bridge = Bridge(port_limit=port_limit)
         self.mac = parse_mac("00:ff:00:00:00:01")
+        self.control_plane = ControlPlane(self.bridge, self.mac, Random(1), BridgeSettings(), 0.0)
         self.started_at = 0.0
         self.clock = 0.0
         self.management: SocketInfo | None = None
@@ -40,7 +45,9 @@ class SmallSwitch:
         return self.clock
 
     def publish_events(self) -> None:
-        events = self.bridge.events.drain()
+        transmit(self.control_plane.attend(self.clock))
+        self.control_plane.protection.observe(events := self.bridge.events.drain(), self.clock)
+        events += self.bridge.events.drain()
         if self.server is not None:
             self.server.publish(message for event in events for message in describe(event))
 
