@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         first, second = read_locators(arguments)
     except SettingsError as error:
         refuse_usage(parser, error)
-    return run_program("vport", lambda: join(first, second))
+    return run_program(lambda: join(first, second))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The control plane: spanning trees and guards together, as the fabric and the timer of the switch drive them.
+"""The control plane: spanning trees and guards together, as the fabric and a timer drive them.
 
 Pure: every input takes ``now`` and gives what is to be transmitted. ``attend`` is called whenever the bridge
 has something for the switch itself; ``handle_timer`` at ``next_deadline``.

@@ -1,4 +1,4 @@
-"""Frames that the switch itself sends, gathered into a train for each port: one system call, not a hundred."""
+"""Frames that the switch itself sends, gathered into a train for each port: one system call for all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The overseer: the shell around the control plane. One task keeps its time, and sends what it has to send."""
+"""The overseer: the shell around the control plane, one task that keeps its time and sends what it says."""
 
 from __future__ import annotations
 

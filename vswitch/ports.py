@@ -89,6 +89,9 @@ class Port:
     Attributes:
         pvid: VLAN of frames without a tag; ``NO_VLAN`` discards them.
         tagged: VLANs whose frames go in and out with a tag.
+        description: the operator's words.
+        user: who alone may plug in, by name; None: see ``group``.
+        group: whose members may plug in, by name; None with no ``user``: anybody.
         allocatable: whether newcomers that ask for no number may be given this port.
         endpoints: the links plugged in, oldest first. All of them get what leaves the port; they do
             not hear each other.
@@ -99,15 +102,29 @@ class Port:
     """
 
     __slots__ = (
-        "allocatable", "counters", "endpoints", "guards", "mac_limit", "number", "pvid", "shut", "storm",
+        "allocatable",
+        "counters",
+        "description",
+        "endpoints",
+        "group",
+        "guards",
+        "mac_limit",
+        "number",
+        "pvid",
+        "shut",
+        "storm",
         "tagged",
-    )  # fmt: skip
+        "user",
+    )
 
     def __init__(self, number: PortNumber, *, allocatable: bool = True) -> None:
         self.number = number
         self.allocatable = allocatable
         self.pvid = Vid(0)
         self.tagged: set[Vid] = set()
+        self.description = ""
+        self.user: str | None = None
+        self.group: str | None = None
         self.endpoints: list[Endpoint] = []
         self.counters = PortCounters()
         self.guards = PortGuards()

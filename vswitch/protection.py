@@ -136,8 +136,10 @@ class Protection:
     # --- inputs ---
 
     def sync(self, stale: Stale, now: float) -> None:
-        """Look at these ports again: their VLANs, what is plugged in, or whether they are shut has changed."""
+        """Look at these ports again: VLANs, what is plugged in, or whether they are shut has changed."""
         for port in {port for _, port in stale}:
+            if not self._is_present(port):
+                self._refusals.pop(port, None)
             if port.shut is not None and self._is_present(port):
                 self._shut[port.number] = port
             elif self._shut.get(port.number) is port:

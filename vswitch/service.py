@@ -2,9 +2,9 @@
 
 ``SwitchService.run`` opens everything that the settings name, in order, and tells ``started`` when frames can
 flow. Its nursery then holds one task for each listener, one for each attached link, the address table's
-ageing, the timer of spanning tree and guards, and the management server. A link that ends leaves its port, the log says why, and nothing else
-notices. An exception that nobody planned for ends the service; on every way out the sockets, files and
-devices that it made are closed.
+ageing, the timer of spanning tree and guards, and the management server. A link that ends leaves its port,
+the log says why, and nothing else notices. An exception that nobody planned for ends the service; on every
+way out the sockets, files and devices that it made are closed.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from __future__ import annotations
 import logging
 import random
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
 from trio_util import periodic
 
-from vport.errors import LinkError
+from vport.errors import CommandError, LinkError
 from vport.ethernet import format_mac, random_mac
 from vport.links import open_link, open_listener
 from vport.rate_limit import RateLimit
+from vport.shell.command import Session
+from vport.shell.script import failures, run_script
 from vport.shell.server import ManagementServer
 from vport.shell.unix_socket import ManagementSocket
-from vswitch.bridge import Bridge
 from vswitch.control_plane import ControlPlane
 from vswitch.events import (
     EndpointAdded,
@@ -42,15 +44,19 @@ from vswitch.management.menus import switch_catalog
 from vswitch.management.messages import describe
 from vswitch.overseer import Overseer
 from vswitch.spanning_tree import BridgeSettings
+from vswitch.state import capture, make_bridge
 from vswitch.topology_log import is_routine, is_warning, log_line
 
 if TYPE_CHECKING:
+    import socket
+
     from vport.ethernet import MacAddress
     from vport.links.base import Link, Listener
     from vport.locator import Locator
     from vswitch.config import SwitchSettings
     from vswitch.events import Event
     from vswitch.fabric import Place
+    from vswitch.ports import Endpoint
     from vswitch.topology_events import TopologyEvent
 
 logger = logging.getLogger(__name__)
@@ -66,12 +72,17 @@ class SwitchService:
         mac: the switch's own address.
         started_at: when ``run`` began, on Trio's clock.
         management: where the management shell listens, None for nowhere.
+        server: holds the management sessions.
+
+    Args:
+        settings: what the switch is to be.
+        management_socket: where the management shell is to listen beside what the settings say, made
+            by somebody else (socket activation).
     """
 
-    def __init__(self, settings: SwitchSettings) -> None:
+    def __init__(self, settings: SwitchSettings, management_socket: socket.socket | None = None) -> None:
         self.settings = settings
-        self.bridge = Bridge(settings.fdb, settings.port_limit)
-        self.bridge.is_hub = settings.is_hub
+        self.bridge = make_bridge(settings, trio.current_time())
         self.fabric = Fabric(self.bridge, trio.current_time, self._publish)
         self.mac: MacAddress = settings.mac or random_mac(random.SystemRandom())
         self.control_plane = ControlPlane(
@@ -84,7 +95,10 @@ class SwitchService:
         self._overseer = Overseer(self.fabric, self.control_plane)
         self.started_at = 0.0
         self.management: SocketInfo | None = None
-        self._server = ManagementServer(self, switch_catalog(), BANNER)
+        self.server = ManagementServer(self, switch_catalog(), BANNER)
+        self._management_socket = management_socket
+        self._listening: list[Locator] = []
+        self._attached: dict[Endpoint, Locator] = {}
         self._scope = trio.CancelScope()
         self._moves = RateLimit(burst=5, interval=2.0)
         self._tree_lines = RateLimit(burst=20, interval=1.0)
@@ -101,7 +115,7 @@ class SwitchService:
         with self._scope:
             async with AsyncExitStack() as resources, trio.open_nursery() as nursery:
                 resources.callback(self.publish_events)
-                if self.settings.is_fstp and not self.settings.is_hub:
+                if self.settings.is_fstp and not self.bridge.is_hub:
                     self.control_plane.topology.enable(trio.current_time())
                 await self._open(resources, nursery)
                 nursery.start_soon(self._age)
@@ -113,25 +127,31 @@ class SwitchService:
         """Open what the settings name; whatever fails, what was opened before is closed again."""
         for locator in self.settings.listen:
             await self._listen(locator, resources, nursery)
+        for port in self.settings.ports:
+            for locator in port.attach:
+                await self._attach(locator, port.number, resources, nursery)
         for locator in self.settings.attach:
-            await self._attach(locator, resources, nursery)
-        if self.settings.management is not None:
-            await self._open_management(resources, nursery)
+            await self._attach(locator, None, resources, nursery)
+        await self._open_management(resources, nursery)
 
     async def _listen(self, locator: Locator, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
         listener = resources.enter_context(await open_listener(locator))
         await nursery.start(self._serve, listener)
+        self._listening.append(locator)
         logger.info("listening on %s", listener.description)
 
     async def _serve(self, listener: Listener, *, task_status: trio.TaskStatus[None]) -> None:
         """Run a listener; without it no newcomer gets in, so its end is the switch's."""
         await listener.serve(self.fabric.attach, task_status=task_status)
 
-    async def _attach(self, locator: Locator, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
+    async def _attach(
+        self, locator: Locator, port: int | None, resources: AsyncExitStack, nursery: trio.Nursery
+    ) -> None:
         link = resources.enter_context(await open_link(locator))
         if link.station is None:
             link.station = self.mac
-        place = self.fabric.attach(link)
+        place = self.fabric.attach(link, port=port)
+        self._attached[place.endpoint] = locator
         await nursery.start(self._run_link, link, place)
 
     async def _run_link(self, link: Link, place: Place, *, task_status: trio.TaskStatus[None]) -> None:
@@ -146,18 +166,31 @@ class SwitchService:
                 raise
             reason = str(error)
         finally:
+            self._attached.pop(place.endpoint, None)
             place.detach(reason)
             link.close()
 
     async def _open_management(self, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
+        opened: list[ManagementSocket] = []
+        if self._management_socket is not None:
+            opened.append(ManagementSocket.adopt(self._management_socket))
         wanted = self.settings.management
-        assert wanted is not None
-        opened = resources.enter_context(
-            ManagementSocket.open(wanted.path, mode=wanted.mode, group=wanted.group)
-        )
-        self.management = SocketInfo(opened.path, opened.mode)
-        await nursery.start(self._server.serve, opened.socket)
-        logger.info("management shell on %s", opened.path)
+        if wanted is not None and wanted.path not in {passed.path for passed in opened}:
+            opened.append(ManagementSocket.open(wanted.path, mode=wanted.mode, group=wanted.group))
+        for listening in map(resources.enter_context, opened):
+            self.management = SocketInfo(listening.path, listening.mode)
+            await nursery.start(self.server.serve, listening.socket)
+            logger.info("management shell on %s", listening.path)
+
+    async def run_rcfile(self, path: str) -> None:
+        """Carry out the commands in a file; what fails is logged, with file and line."""
+        try:
+            steps = await run_script(self, Session(self.server.catalog, subscriptions=None), path)
+        except CommandError as error:
+            logger.error("cannot run %s", error.detail)  # noqa: TRY400 - the operator's mistake, not a bug
+            return
+        for failed in failures(steps):
+            logger.error("%s", failed)
 
     async def _age(self) -> None:
         """Look for entries that have been silent too long, as often as the settings say at the time."""
@@ -181,6 +214,13 @@ class SwitchService:
         """Pass on what the core has to tell: to the log, and to the sessions that asked for it."""
         self.fabric.publish_events()
 
+    def running_settings(self) -> SwitchSettings:
+        """Give the settings of a switch that would be as this one is now."""
+        settings = capture(self.settings, self.bridge, self.mac, self._listening, self._attached)
+        topology = self.control_plane.topology
+        is_fstp = topology.is_enabled or (self.settings.is_fstp and self.bridge.is_hub)
+        return replace(settings, is_fstp=is_fstp, priority=topology.settings.priority)
+
     def stop(self) -> None:
         """End the switch in an orderly way."""
         self._scope.cancel()
@@ -190,7 +230,7 @@ class SwitchService:
         events += self.bridge.events.drain()
         for event in events:
             self._log(event)
-        self._server.publish(message for event in events for message in describe(event))
+        self.server.publish(message for event in events for message in describe(event))
 
     def _log(self, event: Event) -> None:
         match event:

@@ -162,7 +162,7 @@ class Topology:
         except FrameError:
             port.counters.discards[DiscardReason.BAD_BPDU] += 1
             return
-        vid = port.pvid if not tagged_vid else tagged_vid
+        vid = tagged_vid or port.pvid  # a tag with VID 0 only has a priority
         branch = self._branches.get(vid)
         if branch is None or port.number not in branch.up:
             port.counters.discards[DiscardReason.NOT_MEMBER] += 1

@@ -84,7 +84,8 @@ def _tree_line(event: _Tree) -> str:
 def _guard_line(event: _Guard) -> str:
     match event:
         case PortShutDown():
-            return f"port {event.port} is shut by {event.shut.reason}: {event.shut.detail}; {_outlook(event.shut)}"
+            cause = f"{event.shut.reason}: {event.shut.detail}"
+            return f"port {event.port} is shut by {cause}; {_outlook(event.shut)}"
         case PortOpened():
             return f"port {event.port} works again after {event.reason}: {event.cause}"
         case LoopFound():
@@ -94,7 +95,8 @@ def _guard_line(event: _Guard) -> str:
             flapping = event.flapping
             ports = ", ".join(map(str, flapping.ports))
             more = f"; {flapping.suppressed} other stations do, too" if flapping.suppressed else ""
-            return f"station {format_mac(event.mac)} appears on ports {ports} in turn (VLAN {flapping.vid}){more}"
+            where = f"ports {ports} in turn (VLAN {flapping.vid})"
+            return f"station {format_mac(event.mac)} appears on {where}{more}"
         case StormBegan():
             return f"port {event.port} floods more than {event.limit} {event.kind.word} frames a second"
         case StormEnded():

@@ -50,12 +50,31 @@ class Reply:
         errno: 0, or why the command failed.
         detail: what the operator should know beyond the errno, on the status line.
         ends_session: the session is over: no status, no prompt.
+        steps: the lines of a script that was run, in place of text.
     """
 
     lines: Iterable[str] | None = None
     errno: int = 0
     detail: str = ""
     ends_session: bool = False
+    steps: Iterable[Step] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of a script, and what it was answered.
+
+    Attributes:
+        script: the file's path as it was given.
+        number: of the line in the file, from 1.
+        line: its text.
+        reply: None for a line that is not run: a blank one, a comment, the end of a session.
+    """
+
+    script: str
+    number: int
+    line: str
+    reply: Reply | None
 
 
 Result = Reply | Iterable[str] | None
@@ -70,10 +89,16 @@ class Session:
         catalog: the commands that this session can give.
         subscriptions: paths of the message categories that it wants; None where messages have no way
             to go, as in a script that runs at start.
+        is_console: it is the terminal that the switch was started at: there is no leaving it.
+        scripts: absolute paths of the scripts being run, each loaded by the one before.
+        printed: how many lines they have printed.
     """
 
     catalog: Catalog
     subscriptions: set[str] | None = field(default_factory=set)
+    is_console: bool = False
+    scripts: list[str] = field(default_factory=list)
+    printed: int = 0
 
 
 # --- arguments ---
@@ -87,6 +112,11 @@ def quoted(text: str) -> str:
 def invalid(argument: str, expected: str, value: object) -> CommandError:
     """Make the error for an argument that is not what it must be."""
     return CommandError(errno.EINVAL, f"{argument} must be {expected}, not {quoted(str(value))}")
+
+
+def file_error(path: str, error: OSError) -> CommandError:
+    """Make the error for a file that cannot be read or written."""
+    return CommandError(error.errno or errno.EIO, f"{quoted(path)}: {error.strerror or error}")
 
 
 class Argument(ABC, Generic[T]):
@@ -198,6 +228,23 @@ class Text(Word):
     def expected(self) -> str:
         """Anything goes, but it must be there."""
         return "some text"
+
+
+@dataclass(frozen=True)
+class FilePath(Text):
+    """The path of a file, in which blanks may stand."""
+
+    @property
+    def expected(self) -> str:
+        """A path."""
+        return "a path"
+
+    def parse(self, text: str) -> str:
+        """Take it without the blanks around it."""
+        path = text.strip()
+        if "\0" in path:
+            raise invalid(self.placeholder, self.expected, path)
+        return path
 
 
 class Optional(Argument[T | None]):

@@ -66,7 +66,7 @@ class ManagementServer:
         max_sessions: int = MAX_SESSIONS,
     ) -> None:
         self._control = control
-        self._catalog = catalog
+        self.catalog = catalog
         self._banner = banner
         self._prompt = prompt
         self._max_sessions = max_sessions
@@ -115,9 +115,16 @@ class ManagementServer:
             _send_now(client, encode_status(errno.EAGAIN, text))
 
     async def _run_session(self, client: socket.socket) -> None:
+        await self._converse(client, Session(self.catalog), self._banner)
+
+    async def run_console_session(self, client: socket.socket) -> None:
+        """Serve the switch's own terminal, at the other end of ``client``, until it ends. No banner."""
+        await self._converse(client, Session(self.catalog, is_console=True), ())
+
+    async def _converse(self, client: socket.socket, given: Session, banner: Iterable[str]) -> None:
         with client:
-            protocol = ServerProtocol(self._banner, self._prompt)
-            session = _SocketSession(client, self._control, Session(self._catalog), protocol)
+            protocol = ServerProtocol(banner, self._prompt)
+            session = _SocketSession(client, self._control, given, protocol)
             self._sessions.add(session)
             try:
                 await session.run()

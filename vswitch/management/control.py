@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from vport.ethernet import MacAddress
     from vswitch.bridge import Bridge
+    from vswitch.config import SwitchSettings
     from vswitch.control_plane import ControlPlane
 
 
@@ -47,6 +48,9 @@ class Control(Protocol):
 
     def publish_events(self) -> None:
         """Pass on what the core has to tell: to the log, and to the sessions that asked for it."""
+
+    def running_settings(self) -> SwitchSettings:
+        """Give the settings of a switch that would be as this one is now."""
 
     def stop(self) -> None:
         """End the switch in an orderly way, after the command that asks for it."""

@@ -39,7 +39,9 @@ def show_help(control: Control, session: Session, prefix: str | None) -> list[st
 
 @command("logout", "end this session")
 def logout(control: Control, session: Session) -> Reply:
-    """End the session."""
+    """End the session. At the switch's own terminal there is nowhere to go."""
+    if session.is_console:
+        return Reply(detail="this is the switch's own terminal; shutdown or Ctrl-D ends the switch")
     return Reply(ends_session=True)
 
 
@@ -47,7 +49,7 @@ def logout(control: Control, session: Session) -> Reply:
 def shutdown(control: Control, session: Session) -> Reply:
     """End the switch; this session still gets its goodbye, the others see their connection close."""
     control.stop()
-    return Reply(ends_session=True)
+    return Reply(ends_session=not session.is_console)
 
 
 @command("showinfo", "show version, MAC address and uptime", prints=True)

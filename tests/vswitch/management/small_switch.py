@@ -13,6 +13,7 @@ from vport.ethernet import MacAddress, Vid, parse_mac
 from vport.shell.server import MAX_SESSIONS, ManagementServer
 from vport.shell.unix_socket import ManagementSocket
 from vswitch.bridge import Bridge
+from vswitch.config import SwitchSettings
 from vswitch.control_plane import ControlPlane
 from vswitch.management.control import SocketInfo
 from vswitch.management.general import BANNER
@@ -20,6 +21,7 @@ from vswitch.management.menus import switch_catalog
 from vswitch.management.messages import describe
 from vswitch.overseer import transmit
 from vswitch.spanning_tree import BridgeSettings
+from vswitch.state import capture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,6 +52,9 @@ class SmallSwitch:
         events += self.bridge.events.drain()
         if self.server is not None:
             self.server.publish(message for event in events for message in describe(event))
+
+    def running_settings(self) -> SwitchSettings:
+        return capture(SwitchSettings(), self.bridge, self.mac, (), {})
 
     def stop(self) -> None:
         self.stopped.set()

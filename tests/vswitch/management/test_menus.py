@@ -74,8 +74,8 @@ def test_names_fit_their_column() -> None:
 
 
 def test_general_commands_come_before_the_menus() -> None:
-    assert [path for path, _, _ in CATALOG.entries()][:6] == [
-        "help", "logout", "shutdown", "showinfo", "debug", "debug/list",
+    assert [path for path, _, _ in CATALOG.entries()][:7] == [
+        "help", "logout", "shutdown", "showinfo", "load", "debug", "debug/list",
     ]  # fmt: skip
 
 
