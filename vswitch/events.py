@@ -93,6 +93,15 @@ class EndpointRemoved:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRefused:
+    """A link was kept out of a port by its access rule, or by the user of what is plugged in there."""
+
+    port: PortNumber
+    description: str
+    reason: str
+
+
 Event = (
     FdbEntryAdded
     | FdbEntryRemoved
@@ -103,6 +112,7 @@ Event = (
     | EndpointAdded
     | EndpointRemoved
     | TopologyEvent
+    | AccessRefused
 )
 
 

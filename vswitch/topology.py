@@ -56,6 +56,9 @@ if TYPE_CHECKING:
 
 SILENCE: Final = 12.5  # seconds without a BPDU until a neighbour counts as lost: three hellos of VDE's, 4 s
 
+END_STATION_MODULES: Final = frozenset({"host", "tun", "slirp"})
+"""Kinds of links with one machine behind them and never a bridge: their ports forward at once."""
+
 _STATES: Final = {
     TreeState.DISCARDING: PortState.DISCARDING,
     TreeState.LEARNING: PortState.LEARNING,
@@ -257,6 +260,7 @@ class Topology:
         settings = replace(
             known,
             point_to_point=len(port.endpoints) == 1,  # several endpoints hear the same BPDU (6.4.3)
+            admin_edge=known.bpdu_filter or is_end_station(port),
             restricted_role=port.guards.root,
             restricted_tcn=port.guards.topology,
         )
@@ -315,3 +319,8 @@ class Topology:
                 pass  # the switch's own BPDU guard shuts a port in all VLANs before a tree hears of it
             case _:
                 assert_never(event)
+
+
+def is_end_station(port: Port) -> bool:
+    """Whether no bridge can be behind the port; one that is there all the same is found by its BPDUs."""
+    return all(endpoint.link.module in END_STATION_MODULES for endpoint in port.endpoints)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vport.ethernet import Vid
+from vport.ethernet import EtherType, Vid
 from vport.tagging import pop_tag, push_tag
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_VID: Final = Vid(0)
 _VID_MASK: Final = 0x0FFF
+_TPID: Final = EtherType.VLAN.to_bytes(2, "big")
 _PRIORITY_MASK: Final = 0xF000  # PCP and DEI
 
 
@@ -127,9 +128,10 @@ class Forms:
             to this switch does not count).
     """
 
-    __slots__ = ("_tagged", "_tci", "_untagged")
+    __slots__ = ("_tagged", "_tci", "_untagged", "_vid")
 
     def __init__(self, train: Train, vid: Vid, tci: int | None) -> None:
+        self._vid = vid
         self._tci = vid if tci is None else tci & _PRIORITY_MASK | vid
         self._untagged = train if tci is None else None
         self._tagged: Train | None = None
@@ -143,9 +145,21 @@ class Forms:
         if is_tagged:
             if self._tagged is None:
                 assert self._untagged is not None
-                self._tagged = push_tag(self._untagged, self._tci)
+                self._tagged = self._with_tag(self._untagged)
             return self._tagged
         if self._untagged is None:
             assert self._tagged is not None
             self._untagged = pop_tag(self._tagged)
         return self._untagged
+
+    def _with_tag(self, train: Train) -> Train:
+        """Put the VLAN's tag in; a priority tag that passed through VLAN 0 as it was is one already."""
+        if self._vid == DEFAULT_VID and _is_priority_tagged(train):
+            return train
+        return push_tag(train, self._tci)
+
+
+def _is_priority_tagged(train: Train) -> bool:
+    """Whether the first frame has a tag with VID 0 (802.1Q-2018 6.9.1); all of a run are alike."""
+    head = bytes(train.data[12:16])
+    return head[:2] == _TPID and len(head) == 4 and not int.from_bytes(head[2:], "big") & _VID_MASK

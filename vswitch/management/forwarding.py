@@ -51,7 +51,9 @@ def forwarding_document(control: Control, port: Port) -> dict[str, Any]:
     topology = control.control_plane.topology
     views = {vlan.vid: topology.tree(vlan, now).port_view(port.number) for vlan in _vlans(control, port)}
     return {
-        "not_forwarding": [line.removeprefix(" Not forwarding: ") for line in forwarding_lines(control, port)],
+        "not_forwarding": [
+            line.removeprefix(" Not forwarding: ") for line in forwarding_lines(control, port)
+        ],
         "guards": guard_document(control.control_plane.protection, port, now),
         "spanning_tree": {
             str(vid): port_document(view, now) for vid, view in views.items() if view is not None

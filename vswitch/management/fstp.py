@@ -15,6 +15,7 @@ from vswitch.management.fstp_text import (
 )
 from vswitch.management.lookup import PORT, VLAN, check_number, existing_vlan
 from vswitch.spanning_tree.priority import PATH_COST_MAX
+from vswitch.topology import is_end_station
 
 if TYPE_CHECKING:
     from vswitch.management.control import Control
@@ -71,14 +72,14 @@ def print_details(control: Control, session: Session, number: int | None) -> Rep
 
 
 @command("fstp/setfstp", "1=spanning tree on 0=off", Switch(), prints=True)
-def set_running(control: Control, session: Session, is_wanted: bool) -> list[str]:
+def set_running(control: Control, session: Session, is_wanted: bool) -> Reply:
     """Let spanning tree run, or not; a hub has none, and says so."""
     topology = control.control_plane.topology
     if is_wanted:
         topology.enable(control.now())
     else:
         topology.disable(control.now())
-    return []
+    return Reply([], document=settings_document(topology))
 
 
 @command("fstp/setprio", "set the priority of the switch; the lowest becomes root", PRIORITY)
@@ -119,8 +120,10 @@ def set_forward_delay(control: Control, session: Session, seconds: int) -> None:
 def set_times(control: Control, session: Session, hello: int, max_age: int, delay: int) -> None:
     """Change the times at once, since each bounds the others (802.1D-2004 17.14)."""
     topology = control.control_plane.topology
-    times = {"hello_time": float(hello), "max_age": float(max_age), "forward_delay": float(delay)}
-    topology.configure(replace(topology.settings, **times), control.now())
+    settings = replace(
+        topology.settings, hello_time=float(hello), max_age=float(max_age), forward_delay=float(delay)
+    )
+    topology.configure(settings, control.now())
 
 
 # --- a port in a VLAN ---
@@ -137,7 +140,9 @@ def _settings(control: Control, number: int, port: int) -> tuple[Vlan, PortSetti
 def set_edge(control: Control, session: Session, number: int, port: int, is_edge: bool) -> None:
     """Take a port out of a VLAN's tree, as VDE does, or let it take part."""
     vlan, settings = _settings(control, number, port)
-    settings = replace(settings, admin_edge=is_edge, bpdu_filter=is_edge)
+    found = control.bridge.ports.get(port)
+    is_station = found is not None and found.is_active and is_end_station(found)
+    settings = replace(settings, admin_edge=is_edge or is_station, bpdu_filter=is_edge)
     control.control_plane.topology.configure_port(vlan, port, settings, control.now())
 
 

@@ -38,13 +38,11 @@ REASONS: Final = {
 
 
 def settings_lines(topology: Topology) -> list[str]:
-    """Print what holds for all VLANs; the first two lines are VDE's."""
+    """Print what VDE prints for all VLANs; the times are in ``fstp/detail``."""
     settings = topology.settings
-    times = f"hello={settings.hello_time:g} maxage={settings.max_age:g} fwddelay={settings.forward_delay:g}"
     return [
         f"MAC {format_mac(topology.mac)} Priority {settings.priority} (0x{settings.priority:x})",
         f"FSTP={'true' if topology.is_enabled else 'false'}",
-        f"Times {times}",
     ]
 
 
@@ -102,13 +100,15 @@ def detail_lines(topology: Topology, vlan: Vlan, now: float) -> Iterator[str]:
     """Print a tree with everything that is known of its ports."""
     tree = topology.tree(vlan, now)
     view = tree.view(now)
-    times = view.times
-    yield f"VLAN {vlan.vid:04d} bridge {format_bridge_id(view.bridge_id)} root {format_bridge_id(view.root_id)}"
+    times, own = view.times, topology.settings
+    bridge, root = format_bridge_id(view.bridge_id), format_bridge_id(view.root_id)
+    yield f"VLAN {vlan.vid:04d} bridge {bridge} root {root}"
     way = "this switch" if view.root_port is None else f"port {view.root_port:04d} cost {view.root_path_cost}"
     yield (
         f" root by {way}; hello {times.hello_time:g} s max age {times.max_age:g} s"
         f" forward delay {times.forward_delay:g} s; {view.topology_changes} topology changes"
     )
+    yield f" as root: hello {own.hello_time:g} s max age {own.max_age:g} s forward delay {own.forward_delay:g} s"
     for port in view.ports:
         yield from _port_lines(port, now)
 

@@ -178,14 +178,17 @@ def set_loop_guard(control: Control, session: Session, number: int, is_on: bool)
     "guard/storm",
     "limit what PORT floods, in frames/s; 0: no limit",
     PORT,
-    Integer("BROADCAST", 0, STORM_MAX),
-    Integer("MULTICAST", 0, STORM_MAX),
+    Integer("BC", 0, STORM_MAX),
+    Integer("MC", 0, STORM_MAX),
     Integer("UNKNOWN", 0, STORM_MAX),
 )
-def set_storm_control(control: Control, session: Session, number: int, *limits: int) -> None:
-    """Set the limits of a port."""
-    broadcast, multicast, unknown = (limit or None for limit in limits)
-    storm = StormSettings(broadcast=broadcast, multicast=multicast, unknown_unicast=unknown)
+def set_storm_control(
+    control: Control, session: Session, number: int, broadcast: int, multicast: int, unknown: int
+) -> None:
+    """Set the limits of a port: for broadcast, multicast and unknown unicast."""
+    storm = StormSettings(
+        broadcast=broadcast or None, multicast=multicast or None, unknown_unicast=unknown or None
+    )
     _set(control, number, storm=storm)
 
 
@@ -197,10 +200,10 @@ def reset_storm_control(control: Control, session: Session, number: int) -> None
 
 @command(
     "guard/maclimit",
-    "let PORT have N addresses (0: any number), then protect, restrict or shutdown",
+    "let PORT have N addresses (0: any); protect, restrict, shutdown",
     PORT,
     LIMIT,
-    Optional(Word("ACTION")),
+    Optional(Word("ACT")),
     Optional(RECOVERY),
 )
 def set_address_limit(
@@ -210,7 +213,7 @@ def set_address_limit(
     port = existing_port(control, number)
     wanted = action or LimitAction.RESTRICT
     if wanted not in list(LimitAction):
-        raise invalid("ACTION", "protect, restrict or shutdown", wanted)
+        raise invalid("ACT", "protect, restrict or shutdown", wanted)
     if limit == 0:
         port.mac_limit = None
         return

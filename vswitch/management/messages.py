@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from vport.ethernet import format_mac
 from vport.shell.message import Category, Message
 from vswitch.events import (
+    AccessRefused,
     EndpointAdded,
     EndpointRemoved,
     FdbEntryAdded,
@@ -21,7 +22,7 @@ from vswitch.events import (
     StationMoved,
     StationStrayed,
 )
-from vswitch.management.topology_messages import TOPOLOGY_CATEGORIES, describe_topology
+from vswitch.management.topology_messages import GUARD_CATEGORIES, TREE_CATEGORIES, describe_topology
 
 if TYPE_CHECKING:
     from vport.ethernet import MacAddress, Vid
@@ -34,6 +35,7 @@ STATION_MOVED: Final = Category("hash/move", 0o013, "hash: a station moved to an
 PORT_ADDED: Final = Category("port/+", 0o021, "new port")
 PORT_REMOVED: Final = Category("port/-", 0o022, "port without endpoints")
 DESCRIPTION_SET: Final = Category("port/descr", 0o023, "description of an endpoint")
+ACCESS_REFUSED: Final = Category("port/refused", 0o024, "access to a port refused")
 ENDPOINT_ADDED: Final = Category("port/ep/+", 0o031, "new endpoint")
 ENDPOINT_REMOVED: Final = Category("port/ep/-", 0o032, "endpoint gone")
 
@@ -41,12 +43,14 @@ CATEGORIES: Final = (
     FDB_ADDED,
     FDB_REMOVED,
     STATION_MOVED,
+    *TREE_CATEGORIES,
     PORT_ADDED,
     PORT_REMOVED,
     DESCRIPTION_SET,
     ENDPOINT_ADDED,
     ENDPOINT_REMOVED,
-    *TOPOLOGY_CATEGORIES,
+    *GUARD_CATEGORIES,
+    ACCESS_REFUSED,
 )
 """What sessions can ask for, in the order of ``debug/list``. ``LOST`` comes unasked with any of them."""
 
@@ -75,6 +79,10 @@ def describe(event: Event) -> list[Message]:
             return [Message(ENDPOINT_REMOVED, _endpoint(event))]
         case StationStrayed():
             return []  # a sample for the watch over flapping stations, which says it in its own words
+        case AccessRefused():
+            return [
+                Message(ACCESS_REFUSED, f'Port {event.port:02d} -> "{event.description}": {event.reason}')
+            ]
         case _:
             return [describe_topology(event)]
 

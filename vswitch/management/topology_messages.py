@@ -43,21 +43,15 @@ STORM: Final = Category("guard/storm", 0o055, "guard: storm control begins or en
 LIMIT: Final = Category("guard/limit", 0o056, "guard: an address beyond a port's limit")
 REFUSED: Final = Category("guard/bpdu", 0o057, "guard: BPDUs on a port with root guard")
 
-TOPOLOGY_CATEGORIES: Final = (
-    NEIGHBOUR_HEARD,
-    NEIGHBOUR_LOST,
+TREE_CATEGORIES: Final = (
     STATE_CHANGED,
     ROOT_CHANGED,
+    NEIGHBOUR_HEARD,
+    NEIGHBOUR_LOST,
     ROLE_CHANGED,
     TOPOLOGY_CHANGED,
-    PORT_SHUT,
-    PORT_OPENED,
-    LOOP,
-    FLAPPING,
-    STORM,
-    LIMIT,
-    REFUSED,
 )
+GUARD_CATEGORIES: Final = (PORT_SHUT, PORT_OPENED, LOOP, FLAPPING, STORM, LIMIT, REFUSED)
 
 _STATE_WORDS: Final = {
     PortState.DISCARDING: "discarding",
