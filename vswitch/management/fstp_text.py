@@ -27,9 +27,9 @@ _VDE_ROLES: Final = {
 
 REASONS: Final = {
     BlockReason.BPDU_GUARD: "a BPDU came where none may",
-    BlockReason.ROOT_GUARD: "root guard: a better root than ours is offered there",
+    BlockReason.ROOT_GUARD: "a better root than ours is offered there",
     BlockReason.REFLECTED: "the link sends back what we send",
-    BlockReason.REDUNDANT: "redundant: another way is in use",
+    BlockReason.REDUNDANT: "another way is in use",
     BlockReason.NEGOTIATING: "waiting for its neighbour, or for the forward delay",
 }
 

@@ -1,0 +1,123 @@
+"""Guards without spanning tree: loops made on purpose, storms, bridges where none may be."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.namespaces import network_namespace
+from tests.system.requirements import require_tun
+from tests.system.ring import Pinger, Ring, Switch
+from tests.system.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OURS, THEIRS = "10.9.0.1", "10.9.0.2"
+UDP = "udp://127.0.0.1:9999"
+HOST = ("--attach", f"host://{OURS}/24")
+STATION = ("--attach", f"tap://station?address={THEIRS}/24")
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Iterator[Ring]:
+    """Give a namespace."""
+    require_tun()
+    with network_namespace() as namespace, Ring(namespace, tmp_path) as made:
+        yield made
+
+
+def shut_ports(*switches: Switch) -> list[tuple[int, str]]:
+    """Give the ports that guards have shut, each with the reason."""
+    ports = [port for switch in switches for port in switch.document("guard/print")]
+    return [(port["port"], port["shut"]["reason"]) for port in ports if port["shut"] is not None]
+
+
+def cpu_seconds(switch: Switch) -> float:
+    """Give what a switch has used of the processor."""
+    fields = Path(f"/proc/{switch.process.popen.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_loop_of_two_cables_is_cut_and_opens_when_it_is_gone(ring: Ring) -> None:
+    one = ring.switch("one", "--listen", UDP, *HOST, *STATION)
+    other = ring.switch("other", "--listen", "udp://127.0.0.1:9998", "--attach", UDP)
+    for switch in (one, other):
+        switch.ask("guard/setloop 1 3")
+    ping = Pinger(ring, OURS)
+    ping.wait_for_answer()
+    wait_until("the first cable", lambda: len(one.document("port/print")) == 3)
+
+    began, used = time.monotonic(), cpu_seconds(one) + cpu_seconds(other)
+    other.ask(f"port/attach {UDP}")
+    ring.run("ping", "-b", "-c", "1", "-W", "1", "10.9.0.255", "-q") if False else None
+    waits = []
+    while not shut_ports(one, other):
+        asked = time.monotonic()
+        one.ask("showinfo")
+        waits.append(time.monotonic() - asked)
+        assert time.monotonic() - began < 3.0, "the loop is not cut"
+    cut_after = time.monotonic() - began
+    used = cpu_seconds(one) + cpu_seconds(other) - used
+
+    assert [reason for _, reason in shut_ports(one, other)][0] == "loop"
+    assert max(waits) < 0.5
+    assert used < 2 * 3.0
+    log = one.process.output + other.process.output
+    assert "comes back on port" in log
+    ping.wait_for_answer()
+    print(f"cut after {cut_after:.2f} s, {used:.2f} s of CPU, slowest answer {max(waits) * 1e3:.0f} ms")
+
+
+STORM = """
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect(("127.0.0.1", 9999))
+frame = bytes.fromhex("ffffffffffff 02000000dead 88b5") + bytes(100)
+until = time.monotonic() + float(sys.argv[1])
+sent = 0
+while time.monotonic() < until:
+    for _ in range(64):
+        s.send(frame)
+    sent += 64
+print(sent)
+"""
+
+
+def test_storm_from_one_port_leaves_a_ping_between_two_others(ring: Ring) -> None:
+    switch = ring.switch("one", "--listen", UDP, *HOST, *STATION)
+    Pinger(ring, OURS).wait_for_answer()
+
+    storm = ring.start("python3", "-c", STORM, "4")
+    wait_until("storm control", lambda: "broadcast frames a second" in switch.process.output)
+    ping = Pinger(ring, OURS)
+    storm.wait(20)
+    ping.end()
+    sent = int(storm.output)
+
+    assert ping.loss < 0.05
+    assert ping.duplicates == 0
+    discards = switch.document("port/print")[-1]["discards"]
+    assert discards["storm control"] > sent * 0.1
+    wait_until("the end of the storm", lambda: "storm is over" in switch.process.output)
+    print(f"{sent / 4:.0f} frames a second, {ping.loss:.2%} loss")
+
+
+def test_bpdu_guard_shuts_the_port_of_a_real_bridge_and_recovers(ring: Ring) -> None:
+    switch = ring.switch("one", "--attach", "tap://ring1", *HOST)
+    switch.ask("guard/bpdu 1 1")
+    switch.ask("guard/setrecovery 2")
+
+    ring.run("ip", "link", "add", "br0", "type", "bridge", "stp_state", "1", "hello_time", "100")
+    ring.run("ip", "link", "set", "ring1", "master", "br0")
+    ring.run("ip", "link", "set", "br0", "up")
+    wait_until("the guard", lambda: shut_ports(switch) == [(1, "bpdu-guard")])
+    assert any("Not forwarding: bpdu-guard: a BPDU came in" in line for line in switch.ask("port/print 1"))
+
+    ring.run("ip", "link", "set", "br0", "type", "bridge", "stp_state", "0")
+    wait_until("recovery", lambda: shut_ports(switch) == [])
+    assert "works again after bpdu-guard" in switch.process.output
