@@ -1,4 +1,4 @@
-"""Rings for tests of the spanning tree: our switch in a namespace, real bridges beside it, a ping through both."""
+"""Rings for tests: our switch in a namespace, real bridges beside it, a ping through both."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.system.namespaces import inside, run
@@ -159,7 +160,7 @@ class Pinger:
     def longest_silence(self) -> float:
         """Give the longest time between two answers, in seconds."""
         answers = self.answers
-        return max((after - before for before, after in zip(answers, answers[1:], strict=False)), default=0.0)
+        return max((after - before for before, after in pairwise(answers)), default=0.0)
 
     @property
     def duplicates(self) -> int:

@@ -108,7 +108,8 @@ def detail_lines(topology: Topology, vlan: Vlan, now: float) -> Iterator[str]:
         f" root by {way}; hello {times.hello_time:g} s max age {times.max_age:g} s"
         f" forward delay {times.forward_delay:g} s; {view.topology_changes} topology changes"
     )
-    yield f" as root: hello {own.hello_time:g} s max age {own.max_age:g} s forward delay {own.forward_delay:g} s"
+    delay = f"forward delay {own.forward_delay:g} s"
+    yield f" as root: hello {own.hello_time:g} s max age {own.max_age:g} s {delay}"
     for port in view.ports:
         yield from _port_lines(port, now)
 
