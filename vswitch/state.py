@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from vswitch.access import AccessRule
 from vswitch.bridge import Bridge
 from vswitch.config import PortSettings, StaticStation
 from vswitch.vlan import DEFAULT_VID
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from vport.ethernet import MacAddress
     from vport.locator import Locator
@@ -22,9 +23,19 @@ if TYPE_CHECKING:
     from vswitch.ports import Endpoint, Port
 
 
-def make_bridge(settings: SwitchSettings, now: float) -> Bridge:
-    """Make a bridge with the VLANs, ports and static entries that the settings name."""
-    bridge = Bridge(settings.fdb, settings.port_limit)
+def make_bridge(
+    settings: SwitchSettings,
+    now: float,
+    groups_of: Callable[[str], Collection[str]] = lambda user: (),
+) -> Bridge:
+    """Make a bridge with the VLANs, ports and static entries that the settings name.
+
+    Args:
+        settings: what the bridge is to be.
+        now: the time, for its address table.
+        groups_of: gives the groups of a user, for the ports' access rules.
+    """
+    bridge = Bridge(settings.fdb, settings.port_limit, groups_of)
     bridge.is_hub = settings.is_hub
     for vid in settings.vlans:
         bridge.create_vlan(vid)
@@ -39,8 +50,7 @@ def make_bridge(settings: SwitchSettings, now: float) -> Bridge:
 def _configure_port(bridge: Bridge, settings: PortSettings) -> None:
     port = bridge.create_port(settings.number, allocatable=settings.allocatable)
     port.description = settings.description
-    port.user = settings.user
-    port.group = settings.group
+    port.access = AccessRule(settings.user, settings.group)
     bridge.set_pvid(port, settings.pvid)
     for vid in settings.tagged:
         bridge.add_tagged(port, vid)
@@ -88,8 +98,8 @@ def _capture_port(port: Port, attach: tuple[Locator, ...]) -> PortSettings:
         pvid=port.pvid,
         tagged=tuple(sorted(port.tagged)),
         allocatable=port.allocatable,
-        user=port.user,
-        group=port.group,
+        user=port.access.user,
+        group=port.access.group,
         attach=attach,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vport.ethernet import Vid
+from vport.ethernet import EtherType, Vid
 from vport.tagging import pop_tag, push_tag
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_VID: Final = Vid(0)
 _VID_MASK: Final = 0x0FFF
+_TPID: Final = EtherType.VLAN.to_bytes(2, "big")
 _PRIORITY_MASK: Final = 0xF000  # PCP and DEI
 
 
@@ -124,8 +125,15 @@ def form(train: Train, vid: Vid, tci: int | None, *, is_tagged: bool) -> Train:
     if not is_tagged:
         return train if tci is None else pop_tag(train)
     if tci is None:
-        return push_tag(train, vid)
+        # In VLAN 0 a priority tag passed as it was, and is the VLAN's tag already.
+        return train if vid == DEFAULT_VID and _is_priority_tagged(train) else push_tag(train, vid)
     if tci & _VID_MASK == vid:
         return train
     # a priority tag: its VID is 0, its priority stays (802.1Q-2018 6.9.1)
     return push_tag(pop_tag(train), tci & _PRIORITY_MASK | vid)
+
+
+def _is_priority_tagged(train: Train) -> bool:
+    """Whether the first frame has a tag with VID 0 (802.1Q-2018 6.9.1); all of a run are alike."""
+    head = bytes(train.data[12:16])
+    return head[:2] == _TPID and len(head) == 4 and not int.from_bytes(head[2:], "big") & _VID_MASK

@@ -1,7 +1,8 @@
 """A port that floods does not keep the others from being served.
 
-A switch without the remedy (``vport.links.udp_intake``) shows 60 to 250 ms here on the flooder's own socket,
-and loses frames; the limits below leave room for a machine that is busy with other things.
+A switch without the remedy (``vport.links.udp_intake``) loses nearly all frames here on the flooder's own
+socket. The limits leave room for a machine that is busy with other things: two floods and the switch alone
+want three cores.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ SECONDS: Final = 1.5  # of each measurement
 GRACE: Final = 0.5  # seconds of flood in which the switch may find out who floods
 INTERVAL: Final = 0.004  # seconds between measured frames
 LOST: Final = 0.2  # seconds after which a frame counts as lost
+LIMIT: Final = 0.05  # seconds that the median frame may take; one to five milliseconds are usual
 FLOOD: Final = 0x88B5  # EtherTypes
 MEASURED: Final = 0x88B6
 
@@ -158,9 +160,8 @@ class Flooded:
                 f"{name}: median {median * 1e3:.2f} ms, 95 % below {late * 1e3:.2f} ms, "
                 f"{lost} of {len(times)} lost"
             )
-            assert median < 0.02
-            assert late < 0.06
-            assert lost <= 1 + len(times) * 0.02
+            assert median < LIMIT
+            assert lost <= 1 + len(times) * 0.05
 
     def _measure(self, seconds: float) -> dict[str, list[float]]:
         times: dict[str, list[float]] = {name: [] for name in self.pairs}

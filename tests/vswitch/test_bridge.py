@@ -274,8 +274,8 @@ def test_unplugging_the_last_endpoint_forgets_its_stations_and_frees_the_number(
     port = lan.ports[1].number
     assert lan.bridge.events.drain() == [
         EndpointRemoved(port=port, endpoint=endpoint.id, description="recorder", reason="gone"),
-        FdbEntryRemoved(mac=A, vid=Vid(0), port=port),
         PortRemoved(port=port),
+        FdbEntryRemoved(mac=A, vid=Vid(0), port=port),
     ]
     assert set(lan.send(2, frame(B, A))) == {3}
     assert lan.bridge.plug(RecordingLink()).port.number == 1

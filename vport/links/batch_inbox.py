@@ -163,15 +163,6 @@ class BatchInbox:
             for origin, frames, size in trains
         ]
 
-    def _lone_arrival(self) -> Arrival:
-        """Read the only message of a batch, without NumPy: a lone frame's latency is made of such steps."""
-        raw = self._raw
-        (size,) = _get_length(raw, _LENGTH_AT)
-        (control_size,) = _get_size(raw, _CONTROL_SIZE_AT)
-        raw[: MMSGHDR.itemsize] = self._first_template
-        self._wanted = TRAIN_BATCH if size > LONG else BATCH
-        return self._arrival(0, size, control_size)
-
     def _joined_alike(self, origins: list[bytes], size: int) -> list[Arrival]:
         """Do the same where all frames have one size, as those of a load of small frames mostly have.
 
@@ -195,6 +186,15 @@ class BatchInbox:
         views = self._frame_views
         views += [buffer[:size] for buffer in self._arena[len(views) : count]]
         return views
+
+    def _lone_arrival(self) -> Arrival:
+        """Read the only message of a batch, without NumPy: a lone frame's latency is made of such steps."""
+        raw = self._raw
+        (size,) = _get_length(raw, _LENGTH_AT)
+        (control_size,) = _get_size(raw, _CONTROL_SIZE_AT)
+        raw[: MMSGHDR.itemsize] = self._first_template
+        self._wanted = TRAIN_BATCH if size > LONG else BATCH
+        return self._arrival(0, size, control_size)
 
     def _arrival(self, index: int, size: int, control_size: int) -> Arrival:
         """Read one message by itself: a train, or all that came."""

@@ -186,7 +186,7 @@ class UdpListener(Listener):
             arrivals = self._without_backlogs(arrivals)
         if arrivals:
             self._deliver(arrivals, accept)
-            intake.pace.took(time.thread_time() - started)
+        intake.pace.took(time.thread_time() - started)
         if more:
             self._crowd(intake, arrivals, accept, nursery)
         elif intake is self._shared:

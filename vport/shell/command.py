@@ -11,6 +11,8 @@ what cannot be done. It may be ``async``. A ``Catalog`` joins the menus, finds t
 and reads its arguments; ``execute`` does all of it for one line. Numbers are decimal, too many arguments are
 an error, and an error says which argument was wrong and what is allowed.
 
+After a command that prints, ``-j`` gives a JSON document in place of the text: ``Reply.document``.
+
 How replies look on the wire is in ``protocol``; nothing here reads a clock or a socket.
 """
 
@@ -23,8 +25,11 @@ from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from vport.errors import CommandError, SettingsError
+from vport.errors import CommandError, LinkError, RefusedError, SettingsError
 from vport.ethernet import MacAddress, parse_mac
+from vport.locator import Locator
+from vport.locator import parse as parse_locator
+from vport.shell.document import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +39,8 @@ T = TypeVar("T")
 MENU_SYNTAX: Final = (
     "============"  # what `help` shows in place of arguments; vdeterm's completion skips menus
 )
+_ERRNO_END: Final = 100  # clients know status lines that begin with 10
+JSON_FLAG: Final = "-j"
 _SHOWN: Final = 40  # characters of a wrong argument that an error message repeats
 
 
@@ -48,6 +55,7 @@ class Reply:
         lines: the text, without line ends; None for commands that answer with a status only. Consumed
             once: it may be a generator over a snapshot, which the server interleaves with its other work.
         errno: 0, or why the command failed.
+        document: the same as ``lines`` for programs: what JSON can say. An iterator stands for an array.
         detail: what the operator should know beyond the errno, on the status line.
         ends_session: the session is over: no status, no prompt.
         steps: the lines of a script that was run, in place of text.
@@ -57,6 +65,7 @@ class Reply:
     errno: int = 0
     detail: str = ""
     ends_session: bool = False
+    document: object = None
     steps: Iterable[Step] = ()
 
 
@@ -181,6 +190,45 @@ class Switch(Argument[bool]):
         if text not in {"0", "1"}:
             raise invalid("the switch", self.expected, text)
         return text == "1"
+
+
+@dataclass(frozen=True)
+class Choice(Argument[str]):
+    """One of a few words."""
+
+    placeholder: str
+    words: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        """The words."""
+        return " or ".join(self.words)
+
+    def parse(self, text: str) -> str:
+        """Take the word."""
+        if text not in self.words:
+            raise invalid(self.placeholder, self.expected, text)
+        return text
+
+
+@dataclass(frozen=True)
+class Place(Argument[Locator]):
+    """A locator: the text that names a link or a listener."""
+
+    placeholder: str = "LOCATOR"
+
+    @property
+    def expected(self) -> str:
+        """The form, with examples."""
+        return "a place to plug in, such as tap://tap0 or udp://192.0.2.1:9999"
+
+    def parse(self, text: str) -> Locator:
+        """Read the locator."""
+        try:
+            return parse_locator(text)
+        except SettingsError as error:
+            detail = str(error).replace(text, f"{text[:_SHOWN]}…") if len(text) > 2 * _SHOWN else str(error)
+            raise CommandError(errno.EINVAL, f"{self.placeholder}: {detail}") from None
 
 
 @dataclass(frozen=True)
@@ -346,8 +394,28 @@ class Catalog:
     """All commands of a switch, in the order of ``help``."""
 
     def __init__(self, menus: Iterable[Menu]) -> None:
-        self.menus = tuple(menus)
-        self._commands = {command.path: command for menu in self.menus for command in menu.commands}
+        self.menus: tuple[Menu, ...] = ()
+        self._commands: dict[str, Command] = {}
+        for menu in menus:
+            self.add(menu)
+
+    def add(self, menu: Menu) -> None:
+        """Add a menu behind the others.
+
+        Raises:
+            SettingsError: one of its commands exists; nothing was added.
+        """
+        for entry in menu.commands:
+            if entry.path in self._commands:
+                raise SettingsError(f"there is a command {entry.path} already")
+        self.menus += (menu,)
+        self._commands.update((entry.path, entry) for entry in menu.commands)
+
+    def remove(self, menu: Menu) -> None:
+        """Take a menu out again."""
+        self.menus = tuple(other for other in self.menus if other is not menu)
+        for entry in menu.commands:
+            del self._commands[entry.path]
 
     def find(self, line: str) -> tuple[Command, str]:
         """Find the command that ``line`` names, and what follows the name.
@@ -385,14 +453,38 @@ async def execute(control: object, session: Session, line: str) -> Reply:
         found, rest = session.catalog.find(line)
     except CommandError as error:
         return Reply(None, error.errno, error.detail)
+    wants_json, rest = _take_json_flag(found, rest)
     try:
         result = found.function(control, session, *found.read_arguments(rest))
         if isinstance(result, Awaitable):
             result = await result
-    except CommandError as error:
-        return Reply(() if found.prints else None, error.errno, error.detail)
-    except SettingsError as error:
-        return Reply(() if found.prints else None, errno.EINVAL, str(error))
-    if isinstance(result, Reply):
-        return result
-    return Reply(result if result is not None or not found.prints else ())
+    except (CommandError, SettingsError, LinkError, RefusedError) as error:
+        number, detail = _explained(error)
+        return Reply(() if found.prints else None, number, detail)
+    if not isinstance(result, Reply):
+        result = Reply(result if result is not None or not found.prints else ())
+    return as_json(result) if wants_json else result
+
+
+def _take_json_flag(found: Command, rest: str) -> tuple[bool, str]:
+    """Take ``-j`` off the front or the end of the arguments of a command that prints."""
+    words = rest.split()
+    if found.prints and JSON_FLAG in words[:1]:
+        return True, " ".join(words[1:])
+    if found.prints and JSON_FLAG in words[-1:]:
+        return True, " ".join(words[:-1])
+    return False, rest
+
+
+def _explained(error: CommandError | SettingsError | LinkError | RefusedError) -> tuple[int, str]:
+    """Give errno and detail of what kept a command from being done."""
+    match error:
+        case CommandError():
+            return error.errno, error.detail
+        case SettingsError():
+            return errno.EINVAL, str(error)
+        case RefusedError():
+            return errno.EACCES, str(error)
+        case LinkError():
+            cause = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+            return cause if cause is not None and 0 < cause < _ERRNO_END else errno.EIO, str(error)

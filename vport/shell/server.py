@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from vport.shell.command import Catalog, Reply
-    from vport.shell.message import Message
+    from vport.shell.message import Category, Message
 
 logger = logging.getLogger(__name__)
 
@@ -100,9 +100,19 @@ class ManagementServer:
             return
         for message in messages:
             if message.category.path in wanted:
-                self._send_message(message)
+                self.send(message)
 
-    def _send_message(self, message: Message) -> None:
+    def wants(self, category: Category) -> bool:
+        """Whether any session asked for messages of this category."""
+        return any(category.path in session.subscriptions for session in self._sessions)
+
+    def drop(self, category: Category) -> None:
+        """Forget who asked for messages of a category that is no more."""
+        for session in self._sessions:
+            session.subscriptions.discard(category.path)
+
+    def send(self, message: Message) -> None:
+        """Send a message to the sessions that asked for its category. Never waits and never fails."""
         data = encode_message(message)
         for session in self._sessions:
             if message.category.path in session.subscriptions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vport.files import write_text_in_thread
-from vport.shell.command import FilePath, Menu, Session, command, file_error
+from vport.shell.command import FilePath, Menu, Reply, Session, command, file_error
 from vswitch.config_file import write_config
 
 if TYPE_CHECKING:
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 @command("config/show", "show the running state as a configuration file", prints=True)
-def show(control: Control, session: Session) -> list[str]:
+def show(control: Control, session: Session) -> Reply:
     """Print what ``config/save`` would write."""
-    return write_config(control.running_settings()).removesuffix("\n").split("\n")
+    text = write_config(control.running_settings())
+    return Reply(text.removesuffix("\n").split("\n"), document={"toml": text})
 
 
 @command("config/save", "write the running state to a file (mode 0600)", FilePath("path"))

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from vport.shell.command import Catalog, Menu
 from vport.shell.script import load
-from vswitch.management import config, debug, general, impair, port, vlan
+from vswitch.management import config, debug, general, impair, plugin, port_links, vlan
 from vswitch.management import hash as hash_
 
 
 def switch_catalog() -> Catalog:
-    """Make the catalog of all commands of a switch."""
-    in_no_menu = Menu("", "", (*general.COMMANDS, load))
-    return Catalog((in_no_menu, debug.MENU, hash_.MENU, port.MENU, impair.MENU, vlan.MENU, config.MENU))
+    """Make the catalog of all commands of a switch. Each switch has its own: plugins add to it."""
+    return Catalog(
+        (
+            Menu("", "", (*general.COMMANDS, load)),
+            debug.MENU,
+            plugin.MENU,
+            hash_.MENU,
+            port_links.PORT_MENU,
+            impair.MENU,
+            vlan.MENU,
+            port_links.LISTEN_MENU,
+            config.MENU,
+        )
+    )
