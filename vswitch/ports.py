@@ -92,9 +92,17 @@ class Port:
     """
 
     __slots__ = (
-        "access", "allocatable", "counters", "description", "endpoints", "incoming", "number",
-        "outgoing", "pvid", "tagged"
-    )  # fmt: skip
+        "access",
+        "allocatable",
+        "counters",
+        "description",
+        "endpoints",
+        "incoming",
+        "number",
+        "outgoing",
+        "pvid",
+        "tagged",
+    )
 
     def __init__(self, number: PortNumber, *, allocatable: bool = True) -> None:
         self.number = number

@@ -53,10 +53,10 @@ class SwitchService:
     Attributes:
         bridge: the forwarding core.
         fabric: what carries frames between the links.
-        impairments: the ports with faults between them and their links.
         plugboard: the links and listeners that the switch opens by itself.
         plugins: what was added to the switch.
         accounts: the users and groups of this system.
+        impairments: the ports with faults between them and their links.
         mac: the switch's own address.
         started_at: when ``run`` began, on Trio's clock.
         management: where the management shell listens, None for nowhere.

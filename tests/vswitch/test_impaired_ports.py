@@ -132,6 +132,7 @@ async def test_port_is_impaired_shown_and_cleared_by_command(
 @pytest.mark.parametrize(
     ("line", "errno"),
     [
+        ("port/impair", 22),
         ("port/impair 0", 22),
         ("port/impair 9 loss 1", 6),
         ("port/impair 1 loss -1", 22),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Final
 
 from vport.impairment.values import BOTH, Direction
@@ -85,3 +85,23 @@ def _counted(statistics: Statistics) -> str:
         if (number := getattr(statistics, field.name)) or field.name in {"received", "delivered"}
     ]
     return ", ".join(words)
+
+
+def as_document(wire: Wire) -> dict[str, object]:
+    """Give what ``describe_settings`` and ``describe_statistics`` say, for programs."""
+    node = wire.chain.current
+    return {
+        "fifo": wire.fifo,
+        "node": node,
+        **{
+            str(direction.value): {
+                "settings": {
+                    field.name: str(getattr(wire.settings(node, direction), field.name))
+                    for field in fields(wire.settings(node, direction))
+                },
+                "waiting": channel.waiting,
+                "statistics": asdict(channel.statistics),
+            }
+            for direction, channel in wire.channels.items()
+        },
+    }
