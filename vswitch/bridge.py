@@ -50,7 +50,7 @@ from vswitch.ports import (
     PortTable,
 )
 from vswitch.topology_events import AddressLimitReached, OpenCause, PortOpened, PortShutDown
-from vswitch.vlan import DEFAULT_VID, Forms, PortState, Stale, Vlan
+from vswitch.vlan import DEFAULT_VID, PortState, Stale, Vlan, form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -181,11 +181,11 @@ class Bridge:
         if target is None:
             admitted = train if port.storm is None else self._calm(port, destination, train, now)
             if admitted is not None:
-                self._flood(port, vlan, Forms(admitted, vlan.vid, tci), out)
+                self._flood(port, vlan, admitted, tci, out)
         elif target.port is port:
             port.discard(DiscardReason.SAME_PORT, train)
         else:
-            self._unicast(target.port, vlan, Forms(train, vlan.vid, tci), out)
+            self._unicast(target.port, vlan, train, tci, out)
 
     def _learn(
         self, vlan: Vlan, destination: bytes, source: bytes, port: Port, train: Train, now: float
@@ -296,18 +296,19 @@ class Bridge:
         return vlan, tci
 
     @staticmethod
-    def _flood(port: Port, vlan: Vlan, forms: Forms, out: Egress) -> None:
-        for member in vlan.egress:
-            if member.port is not port:
-                out.append((member.port, forms.get(is_tagged=member.is_tagged)))
+    def _flood(port: Port, vlan: Vlan, train: Train, tci: int | None, out: Egress) -> None:
+        for is_tagged, ports in ((False, vlan.egress.untagged), (True, vlan.egress.tagged)):
+            if ports and ports != [port]:
+                leaving = form(train, vlan.vid, tci, is_tagged=is_tagged)
+                out += [(other, leaving) for other in ports if other is not port]
 
     @staticmethod
-    def _unicast(port: Port, vlan: Vlan, forms: Forms, out: Egress) -> None:
+    def _unicast(port: Port, vlan: Vlan, train: Train, tci: int | None, out: Egress) -> None:
         member = vlan.member(port)
         if member is None or not port.endpoints or port.shut is not None:
             return
         if vlan.state(port) is PortState.FORWARDING:
-            out.append((port, forms.get(is_tagged=member.is_tagged)))
+            out.append((port, form(train, vlan.vid, tci, is_tagged=member.is_tagged)))
 
     # --- ports and endpoints ---
 
@@ -365,9 +366,9 @@ class Bridge:
         else:
             existing = self.ports.get(number)
             port = self.create_port(number) if existing is None else existing
-            reason = self._refusal(port, link, user, groups)
+            reason = self._refusal(port, user, groups)
             if reason is not None:
-                raise RefusedError(f"port {number}: {reason}")
+                raise self._refused(port, link, reason, f"port {number}: {reason}")
         endpoint = Endpoint(self._free_endpoint_id(), port, link, user)
         self._endpoints[endpoint.id] = endpoint
         port.endpoints.append(endpoint)
@@ -377,34 +378,36 @@ class Bridge:
 
     def _free_port(self, link: Link, user: str | None, groups: Collection[str] | None) -> Port:
         """Find the lowest free port that ``user`` may use."""
-        kept: list[Port] = []
-        last_reason = ""
+        passed_over: list[Port] = []
+        reason: str | None = None
         try:
             while True:
                 port = self.create_port()
-                reason = self._refusal(port, link, user, groups)
+                reason = self._refusal(port, user, groups)
                 if reason is None:
                     return port
-                kept.append(port)
-                last_reason = f"port {port.number}: {reason}"
+                passed_over.append(port)
         except RefusedError:
-            if kept:
-                raise RefusedError(f"no port is free that it may use; {last_reason}") from None
-            raise
+            if not passed_over:
+                raise
+            port = passed_over[-1]
+            text = f"no port is free that it may use; port {port.number}: {reason}"
+            raise self._refused(port, link, reason or "", text) from None
         finally:
-            for port in kept:
+            for port in passed_over:
                 self.ports.vacate(port)
 
-    def _refusal(
-        self, port: Port, link: Link, user: str | None, groups: Collection[str] | None
-    ) -> str | None:
+    @staticmethod
+    def _refusal(port: Port, user: str | None, groups: Collection[str] | None) -> str | None:
         """Say why ``user`` may not plug into ``port``; ``groups`` is None where nobody asks."""
         if groups is None:
             return None
-        reason = refusal(port.access, [endpoint.user for endpoint in port.endpoints], user, groups)
-        if reason is not None:
-            self.events.put(AccessRefused(port=port.number, description=link.description, reason=reason))
-        return reason
+        return refusal(port.access, [endpoint.user for endpoint in port.endpoints], user, groups)
+
+    def _refused(self, port: Port, link: Link, reason: str, text: str) -> RefusedError:
+        """Tell that access was refused, and make the error that says so."""
+        self.events.put(AccessRefused(port=port.number, description=link.description, reason=reason))
+        return RefusedError(text)
 
     def unplug(self, endpoint: Endpoint, reason: str) -> None:
         """Take a link out of its port. With the last one, what was learned there is forgotten."""

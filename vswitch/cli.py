@@ -16,9 +16,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from vport._version import __version__
+from vport.daemon import detach, log_to_syslog
 from vport.errors import SettingsError
 from vport.files import read_text
-from vport.locator import TapLocator, UdpLocator, integer, interface_name, parse, station_address
+from vport.locator import (
+    Locator,
+    TapLocator,
+    TcpLocator,
+    UdpLocator,
+    VdeLocator,
+    file_path,
+    integer,
+    interface_name,
+    parse,
+    station_address,
+)
 from vport.long_only import LongOnlyParser
 from vport.program import FAILED, refuse_usage, run_program, set_up_logging
 from vswitch.config import (
@@ -29,7 +41,6 @@ from vswitch.config import (
     SwitchSettings,
 )
 from vswitch.config_file import SIZE_MAX, file_mode, read_config
-from vswitch.daemon import detach, log_to_syslog
 from vswitch.fdb import CAPACITY_MAX, FdbSettings
 from vswitch.ports import DEFAULT_PORT_LIMIT, PORT_LIMIT_MAX
 from vswitch.systemd import Supervisor
@@ -62,6 +73,8 @@ Examples:
       Serve raw UDP on all addresses. On another machine: sudo vport THIS-HOST 9999 --address 10.1.1.101/24
   vswitch --mgmt /tmp/vs.mgmt --attach host://10.1.1.1/24 --attach 'host://10.1.1.2/24?ping=10.1.1.1'
       A LAN of two simulated hosts, one pinging the other. No root needed.
+  vswitch --sock /tmp/vde.ctl --mgmt /tmp/vs.mgmt
+      Serve VDE's clients; then: vde_plug2tap -s /tmp/vde.ctl tap0
   vswitchterm /tmp/vs.mgmt port/print
       Ask it for its ports; without a command, an interactive console.
   printf 'hash/print\\nport/print\\n' | socat - UNIX-CONNECT:/tmp/vs.mgmt
@@ -79,7 +92,8 @@ Files:
 Options may be written as vde_switch takes them: -daemon, -mgmt PATH, and any beginning that is unique.
 
 Locators (see also: vport --list):
-  udp://HOST:PORT, tap://NAME, host://ADDRESS/PREFIX, with options as in tap://tap0?mtu=1400
+  udp://HOST:PORT, tap://NAME, host://ADDRESS/PREFIX, vde://DIRECTORY, tcp://HOST:PORT, unix://PATH,
+  unixgram://PATH, stdio:, cmd:COMMAND, with options as in tap://tap0?mtu=1400
 
 Exit status: 0 ended as asked, 1 failed, 2 wrong usage.
 """
@@ -139,6 +153,7 @@ def make_parser() -> LongOnlyParser:
     )
     _add_switch_options(parser)
     _add_link_options(parser.add_argument_group("links"))
+    add_vde_options(parser)
     _add_management_options(parser.add_argument_group("management shell"))
     _add_program_options(parser.add_argument_group("running"))
     return parser
@@ -195,6 +210,29 @@ def _add_link_options(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
 
 
+def add_vde_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the control directory for VDE's clients, with the letters that vde_switch has."""
+    group = parser.add_argument_group("clients of VDE: vde_plug, vde_plug2tap, slirpvde, QEMU -netdev vde")
+    group.add_argument(
+        "-s", "--sock", "--vdesock", "--unix", type=_reader(file_path), metavar="DIR",
+        help="serve this control directory: short for --listen vde://DIR?mode=…",
+    )  # fmt: skip
+    group.add_argument(
+        "-m",
+        "--mode",
+        type=_reader(file_mode),
+        metavar="MODE",
+        help="permissions of its sockets, octal (default 0600)",
+    )
+    group.add_argument(
+        "--dirmode",
+        type=_reader(file_mode),
+        metavar="MODE",
+        help="permissions of the directory (default: made from --mode)",
+    )
+    group.add_argument("-g", "--group", metavar="GROUP", help="group of the directory and its sockets")
+
+
 def _add_management_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "-M",
@@ -228,6 +266,24 @@ def _add_program_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--debug", action="store_true", help="log what only a developer wants to know")
 
 
+def vde_listener(arguments: argparse.Namespace) -> list[Locator]:
+    """Give the locator that the options for VDE stand for, none without ``--sock``.
+
+    Raises:
+        SettingsError: options without ``--sock``.
+    """
+    if arguments.sock is not None:
+        return [
+            VdeLocator(
+                path=arguments.sock, mode=arguments.mode, dirmode=arguments.dirmode, group=arguments.group
+            )
+        ]
+    for name in ("mode", "dirmode", "group"):
+        if getattr(arguments, name) is not None:
+            raise SettingsError(f"--{name} goes with --sock DIR")
+    return []
+
+
 def read_settings(arguments: argparse.Namespace) -> SwitchSettings:
     """Make settings from the configuration file, if one is named, and the options that were given.
 
@@ -237,7 +293,8 @@ def read_settings(arguments: argparse.Namespace) -> SwitchSettings:
     settings = SwitchSettings(listen=(DEFAULT_LISTENER,))
     if arguments.config is not None:
         settings = read_config(_read_file(arguments.config, SIZE_MAX), arguments.config)
-    listen = [] if arguments.port is None else [UdpLocator(host="", port=arguments.port)]
+    listen: list[Locator] = [] if arguments.port is None else [UdpLocator(host="", port=arguments.port)]
+    listen += vde_listener(arguments)
     given = {
         "listen": (*listen, *arguments.listen) or None,
         "attach": tuple(arguments.attach) or None,
@@ -289,11 +346,14 @@ def find_rcfile(named: str | None, environment: Mapping[str, str]) -> str | None
 
 
 def warn_of_open_doors(settings: SwitchSettings) -> None:
-    """Say that raw UDP asks nobody who he is, where others than this machine can send to it."""
+    """Say that raw UDP and TCP ask nobody who he is, where others than this machine can send to them."""
     for locator in settings.listen:
-        if isinstance(locator, UdpLocator) and not locator.host.startswith(_LOOPBACK):
+        if isinstance(locator, UdpLocator | TcpLocator) and not locator.host.startswith(_LOOPBACK):
             logger.warning(
-                "%s authenticates nobody: whoever reaches UDP port %d is on this LAN", locator, locator.port
+                "%s authenticates nobody: whoever reaches %s port %d is on this LAN",
+                locator,
+                locator.scheme.upper(),
+                locator.port,
             )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vport.links.base import Link, Listener
+    from vport.links.base import Link, Listener, Sink
     from vport.train import Train
     from vswitch.bridge import Bridge
     from vswitch.events import Event
@@ -39,8 +39,8 @@ class Fabric:
         self.relay = bridge.receive
         self._publish = publish
         self._places: dict[Endpoint, Place] = {}
-        self.unflushed: set[Port] = set()
         self.attend: Callable[[], None] = lambda: None
+        self.unflushed: dict[object, Link | Sink] = {}  # what was given something, one for each outlet
 
     def attach(
         self,
@@ -91,11 +91,17 @@ class Fabric:
         if self.bridge.events:
             self._publish(self.bridge.events.drain())
 
+    def carry(self, port: Port, train: Train) -> None:
+        """Relay what came in on ``port``: borrowed until ``flush``."""
+        for leaving_on, leaving in self.relay(port, train, self.clock()):
+            leaving_on.transmit(leaving, self.unflushed)
+
     def flush(self) -> None:
         """Let every link that was given something finish with it."""
-        while self.unflushed:
-            for endpoint in self.unflushed.pop().endpoints:
-                endpoint.link.flush()
+        if self.unflushed:
+            unflushed, self.unflushed = self.unflushed, {}
+            for link in unflushed.values():
+                link.flush()
         bridge = self.bridge
         if bridge.events or bridge.arrivals or bridge.storms or bridge.stale:
             self.publish_events()
@@ -111,15 +117,24 @@ class Place:
         self.endpoint = endpoint
         self.listener = listener
 
+    @property
+    def port_number(self) -> int:
+        """The number of the port."""
+        return self.endpoint.port.number
+
     def deliver(self, train: Train) -> None:
         """Relay ``train``: borrowed until ``flush``."""
-        fabric = self._fabric
-        for port, leaving in fabric.relay(self.endpoint.port, train, fabric.clock()):
-            port.transmit(leaving)
-            fabric.unflushed.add(port)
+        incoming = self.endpoint.port.incoming
+        if incoming is None:
+            self._fabric.carry(self.endpoint.port, train)
+        else:
+            incoming.deliver(train)
 
     def flush(self) -> None:
         """Finish with everything delivered so far."""
+        incoming = self.endpoint.port.incoming
+        if incoming is not None:
+            incoming.flush()
         self._fabric.flush()
 
     def detach(self, reason: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
+    from vport.links.base import Link, Sink
     from vport.train import Train
     from vswitch.control_plane import ControlPlane
     from vswitch.fabric import Fabric
@@ -45,8 +46,8 @@ class Overseer:
 
 def transmit(egress: list[tuple[Port, Train]]) -> None:
     """Send trains of the switch's own."""
+    unflushed: dict[object, Link | Sink] = {}
     for port, train in egress:
-        port.transmit(train)
-    for port in {port for port, _ in egress}:
-        for endpoint in port.endpoints:
-            endpoint.link.flush()
+        port.transmit(train, unflushed)
+    for link in unflushed.values():
+        link.flush()

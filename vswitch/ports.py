@@ -20,7 +20,7 @@ from vswitch.guards.port_guards import PortGuards
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vport.links.base import Link
+    from vport.links.base import Link, Sink
     from vport.train import Train
     from vswitch.guards.mac_limit import MacLimit
     from vswitch.guards.port_guards import Shut
@@ -100,6 +100,8 @@ class Port:
         shut: why a guard keeps it from carrying anything, None while none does.
         storm: limits what it may flood, None for no limit.
         mac_limit: limits the addresses learned on it, None for no limit.
+        incoming: where received frames go through before the relay, None for nowhere (``impaired_ports``).
+        outgoing: the same for frames on their way to the links.
     """
 
     __slots__ = (
@@ -109,8 +111,10 @@ class Port:
         "description",
         "endpoints",
         "guards",
+        "incoming",
         "mac_limit",
         "number",
+        "outgoing",
         "pvid",
         "shut",
         "storm",
@@ -130,6 +134,8 @@ class Port:
         self.shut: Shut | None = None
         self.storm: StormControl | None = None
         self.mac_limit: MacLimit | None = None
+        self.incoming: Sink | None = None
+        self.outgoing: Sink | None = None
 
     @property
     def is_active(self) -> bool:
@@ -145,13 +151,24 @@ class Port:
         """Find what is plugged in here by its ID."""
         return next((endpoint for endpoint in self.endpoints if endpoint.id == number), None)
 
-    def transmit(self, train: Train) -> None:
-        """Count ``train`` and hand it to every endpoint; it is lent until their ``flush``."""
+    def transmit(self, train: Train, unflushed: dict[object, Link | Sink]) -> None:
+        """Count ``train`` and hand it to every endpoint's link.
+
+        Args:
+            train: lent until the links' ``flush``.
+            unflushed: takes what is to be flushed, one for each outlet.
+        """
         counters = self.counters
         counters.frames_out += train.count
         counters.bytes_out += train.wire_bytes
+        if self.outgoing is not None:
+            self.outgoing.deliver(train)
+            unflushed[self] = self.outgoing
+            return
         for endpoint in self.endpoints:
-            endpoint.link.transmit(train)
+            link = endpoint.link
+            link.transmit(train)
+            unflushed[link.outlet or link] = link
 
     def discard(self, reason: DiscardReason, train: Train) -> None:
         """Count the frames of ``train`` as received and not forwarded."""

@@ -39,6 +39,7 @@ from vswitch.events import (
     StationStrayed,
 )
 from vswitch.fabric import Fabric
+from vswitch.impaired_ports import ImpairedPorts
 from vswitch.management.control import SocketInfo
 from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
@@ -72,6 +73,7 @@ class SwitchService:
         plugboard: the links and listeners that the switch opens by itself.
         plugins: what was added to the switch.
         accounts: the users and groups of this system.
+        impairments: the ports with faults between them and their links.
         mac: the switch's own address.
         started_at: when ``run`` began, on Trio's clock.
         management: where the management shell listens, None for nowhere.
@@ -88,6 +90,7 @@ class SwitchService:
         self.accounts = SystemAccounts()
         self.bridge = make_bridge(settings, trio.current_time(), self.accounts.groups_of)
         self.fabric = Fabric(self.bridge, trio.current_time, self._publish)
+        self.impairments = ImpairedPorts(self.fabric)
         self.mac: MacAddress = settings.mac or random_mac(random.SystemRandom())
         self.control_plane = ControlPlane(
             self.bridge,
@@ -123,6 +126,7 @@ class SwitchService:
                 if self.settings.is_fstp and not self.bridge.is_hub:
                     self.control_plane.topology.enable(trio.current_time())
                 await self._open(resources, nursery)
+                await nursery.start(self.impairments.run)
                 nursery.start_soon(self._age)
                 nursery.start_soon(self._overseer.run)
                 logger.debug("switch %s is up", format_mac(self.mac))

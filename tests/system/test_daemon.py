@@ -120,16 +120,20 @@ def test_command_line_of_debians_network_scripts_works(tmp_path: Path) -> None:
 
 def test_log_goes_to_syslog(tmp_path: Path) -> None:
     if os.path.exists("/dev/log"):
-        missing("needs a machine without syslog: the test is the syslog")
+        pytest.skip("this machine has a syslog of its own: the test would have to take its place")
     require_root()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
         syslog.bind("/dev/log")
         syslog.settimeout(10)
         try:
             with Daemon(tmp_path) as switch:
-                lines = [syslog.recv(4096).decode() for _ in range(2)]
-                assert lines[0].startswith(f"<30>vswitch[{switch.pid}]: listening on udp://127.0.0.1")
-                assert "management shell on" in lines[1]
+                ours = f"<30>vswitch[{switch.pid}]: "
+                lines: list[str] = []
+                while len(lines) < 2:  # other programs of this machine may log meanwhile
+                    line = syslog.recv(4096).decode()
+                    lines += [line.removeprefix(ours)] if line.startswith(ours) else []
+                assert lines[0].startswith("listening on udp://127.0.0.1")
+                assert lines[1].startswith("management shell on")
         finally:
             os.unlink("/dev/log")
 

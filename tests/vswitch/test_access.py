@@ -12,7 +12,7 @@ from vport.errors import RefusedError
 from vswitch.access import AccessRule, refusal
 from vswitch.accounts import SystemAccounts
 from vswitch.bridge import Bridge
-from vswitch.events import AccessRefused
+from vswitch.events import AccessRefused, PortAdded
 from vswitch.ports import PortNumber
 
 GROUPS = {"alice": {"staff", "wheel"}, "bob": {"staff"}, "root": {"root"}}
@@ -83,6 +83,7 @@ def test_refused_link_is_told_why_and_leaves_an_event() -> None:
 def test_newcomer_gets_the_lowest_port_that_it_may_use() -> None:
     bridge = make_bridge()
     assert bridge.plug(RecordingLink(), user="bob").port.number == 3
+    assert not any(isinstance(event, AccessRefused) for event in bridge.events.drain())
     assert bridge.plug(RecordingLink(), user="alice").port.number == 1
     assert bridge.plug(RecordingLink(), user="alice").port.number == 2
     assert bridge.plug(RecordingLink()).port.number == 4
@@ -93,6 +94,7 @@ def test_when_only_kept_ports_are_left_the_refusal_says_so() -> None:
     bridge.create_port(1).access = AccessRule(user="alice")
     with pytest.raises(RefusedError, match="no port is free that it may use; port 1: user bob"):
         bridge.plug(RecordingLink(), user="bob")
+    assert [type(event) for event in bridge.events.drain()] == [PortAdded, AccessRefused]
     assert bridge.plug(RecordingLink(), user="alice").port.number == 1
 
 

@@ -19,20 +19,20 @@ How replies look on the wire is in ``protocol``; nothing here reads a clock or a
 from __future__ import annotations
 
 import errno
-import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from vport.errors import CommandError, LinkError, RefusedError, SettingsError
 from vport.ethernet import MacAddress, parse_mac
 from vport.locator import Locator
 from vport.locator import parse as parse_locator
+from vport.shell.document import as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -463,7 +463,7 @@ async def execute(control: object, session: Session, line: str) -> Reply:
         return Reply(() if found.prints else None, number, detail)
     if not isinstance(result, Reply):
         result = Reply(result if result is not None or not found.prints else ())
-    return _as_json(result) if wants_json else result
+    return as_json(result) if wants_json else result
 
 
 def _take_json_flag(found: Command, rest: str) -> tuple[bool, str]:
@@ -488,28 +488,3 @@ def _explained(error: CommandError | SettingsError | LinkError | RefusedError) -
         case LinkError():
             cause = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
             return cause if cause is not None and 0 < cause < _ERRNO_END else errno.EIO, str(error)
-
-
-# --- documents for programs ---
-
-
-def _as_json(reply: Reply) -> Reply:
-    """Replace the text of a reply by its document; on failure there is none."""
-    if reply.errno:
-        return replace(reply, lines=())
-    document = reply.document
-    if document is None:
-        document = {"lines": list(reply.lines or ())}
-    return replace(reply, lines=_json_lines(document))
-
-
-def _json_lines(document: object) -> Iterator[str]:
-    """Write a document: an array with an element on each line, anything else on one."""
-    if not isinstance(document, list | Iterator):
-        yield json.dumps(document)
-        return
-    start = "["
-    for element in document:
-        yield start + json.dumps(element)
-        start = ","
-    yield "[]" if start == "[" else "]"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vswitch.bridge import Bridge
     from vswitch.config import SwitchSettings
     from vswitch.control_plane import ControlPlane
+    from vswitch.impaired_ports import ImpairedPorts
     from vswitch.ports import Endpoint
 
 
@@ -105,6 +106,10 @@ class Control(Protocol):
     @property
     def bridge(self) -> Bridge:
         """The forwarding core."""
+
+    @property
+    def impairments(self) -> ImpairedPorts:
+        """The ports with faults between them and their links."""
 
     @property
     def mac(self) -> MacAddress:

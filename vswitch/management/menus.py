@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vport.shell.command import Catalog, Menu
 from vport.shell.script import load
-from vswitch.management import config, debug, fstp, general, guard, plugin, port_links, vlan
+from vswitch.management import config, debug, fstp, general, guard, impair, plugin, port_links, vlan
 from vswitch.management import hash as hash_
 
 
@@ -18,6 +18,7 @@ def switch_catalog() -> Catalog:
             hash_.MENU,
             fstp.MENU,
             port_links.PORT_MENU,
+            impair.MENU,
             vlan.MENU,
             port_links.LISTEN_MENU,
             guard.MENU,

@@ -17,6 +17,7 @@ from vswitch.bridge import Bridge
 from vswitch.config import SwitchSettings
 from vswitch.control_plane import ControlPlane
 from vswitch.fabric import Fabric
+from vswitch.impaired_ports import ImpairedPorts
 from vswitch.management.control import ListenerInfo, SocketInfo
 from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
@@ -101,6 +102,7 @@ class SmallSwitch:
         self.catalog = switch_catalog()
         self.server = ManagementServer(self, self.catalog, BANNER)
         self.plugins = PluginShelf(self.fabric, self.catalog, self.server)
+        self.impairments = ImpairedPorts(self.fabric)
         self.mac = parse_mac("00:ff:00:00:00:01")
         self.control_plane = ControlPlane(self.bridge, self.mac, Random(1), BridgeSettings(), 0.0)
         Overseer(self.fabric, self.control_plane)

@@ -143,6 +143,7 @@ def test_every_printing_command_has_a_document(switch: SmallSwitch, command: Com
     arguments = {
         "hash/find": "02:00:00:00:00:01", "listen/add": "udp://:9999", "port/attach": "tap://tap0",
         "fstp/setfstp": "1",
+        "port/impair": "3",
     }.get(command.path, "")  # fmt: skip
     if command.path == "plugin/list":
         assert run(switch, "plugin/add iplog").errno == 0
@@ -183,6 +184,7 @@ def test_keys_of_documents_are_those_of_the_readme() -> None:
     arguments = {
         "hash/find": "02:00:00:00:00:01", "listen/add": "udp://:9999", "port/attach": "tap://tap0",
         "fstp/setfstp": "1",
+        "port/impair": "3",
     }  # fmt: skip
     for command in ("listen/add", *documented):
         reply = run(switch, f"{command} {arguments.get(command, '')} -j")
