@@ -61,7 +61,7 @@ def test_loop_of_two_cables_is_cut_and_opens_when_it_is_gone(
     cut_after = time.monotonic() - began
     used = cpu_seconds(one) + cpu_seconds(other) - used
 
-    assert used < cut_after  # half of what two switches could use
+    assert used < 1.5  # of the two cores for three seconds that a loop may have
     ping.wait_for_answer()
     record_property("cut after, s", round(cut_after, 2))
     record_property("CPU used meanwhile, s", used)
