@@ -45,7 +45,7 @@ class ControlPlane:
     ) -> None:
         self._bridge = bridge
         self._outbox = Outbox()
-        self.topology = Topology(bridge, self._outbox, mac, settings)
+        self.topology = Topology(bridge, self._outbox, mac, settings, now)
         self.protection = Protection(bridge, self._outbox, mac, random, now)
 
     @property

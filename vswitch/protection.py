@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 # --- our own constants ---
 
-REMOTE_MODULES: Final = frozenset({"udp", "wg", "wireguard", "tcp", "vxlan"})
+REMOTE_MODULES: Final = frozenset({"udp", "wg", "tcp", "vxlan"})
 """Kinds of links whose far end is reached through a network."""
 
 BPDU_GUARD_RECOVERY: Final = 300.0  # seconds; what operators know from other switches

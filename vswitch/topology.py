@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 SILENCE: Final = 12.5  # seconds without a BPDU until a neighbour counts as lost: three hellos of VDE's, 4 s
 
-END_STATION_MODULES: Final = frozenset({"host", "tun", "slirp"})
+END_STATION_MODULES: Final = frozenset({"host", "slirp"})
 """Kinds of links with one machine behind them and never a bridge: their ports forward at once."""
 
 _STATES: Final = {
@@ -91,17 +91,21 @@ class Topology:
         outbox: takes the BPDUs.
         mac: the switch's address, part of its bridge id.
         settings: priority and times of all trees.
+        now: monotonic seconds.
 
     Attributes:
         is_enabled: whether spanning tree runs.
     """
 
-    def __init__(self, bridge: Bridge, outbox: Outbox, mac: MacAddress, settings: BridgeSettings) -> None:
+    def __init__(
+        self, bridge: Bridge, outbox: Outbox, mac: MacAddress, settings: BridgeSettings, now: float
+    ) -> None:
         self.is_enabled = False
         self._bridge = bridge
         self._outbox = outbox
         self._mac = mac
         self._settings = settings
+        self._began = now
         self._branches: dict[Vid, Branch] = {}
 
     # --- questions ---
@@ -210,7 +214,9 @@ class Topology:
     def _branch(self, vlan: Vlan, now: float) -> Branch:
         branch = self._branches.get(vlan.vid)
         if branch is None or branch.vlan is not vlan:
-            tree = SpanningTree(self._mac, vlan.vid, self._settings, now)
+            # As long as spanning tree is off this switch is the root, and has been since it began.
+            since = now if self.is_enabled else self._began
+            tree = SpanningTree(self._mac, vlan.vid, self._settings, since)
             branch = self._branches[vlan.vid] = Branch(vlan, tree)
             if self.is_enabled:
                 vlan.govern(is_governed=True)
