@@ -16,37 +16,37 @@ PER_PORT: Final = 32  # frames between two looks, one batch of a link: a neighbo
 
 
 class Arrivals:
-    """What has come in since the last ``take``: bounded, and no port takes the room of another.
+    """What has come in since the last ``take``: bounded, and no port takes the room of another."""
 
-    Attributes:
-        lost: frames that found no room.
-    """
-
-    __slots__ = ("_counts", "_frames", "lost")
+    __slots__ = ("_counts", "_frames")
 
     def __init__(self) -> None:
         self._frames: deque[tuple[Port, bytes]] = deque()
         self._counts: dict[Port, int] = {}
-        self.lost = 0
 
     def __bool__(self) -> bool:
         return bool(self._frames)
 
-    def put(self, port: Port, train: Train) -> None:
-        """Keep copies of the frames of ``train``, as many as the port may have waiting."""
+    def put(self, port: Port, train: Train) -> int:
+        """Keep copies of the frames of ``train``, as many as the port may have waiting.
+
+        Returns:
+            how many frames found no room.
+        """
         count = self._counts.get(port, 0)
         try:
             frames = plain(train).frames()
         except FrameError:
-            self.lost += train.count
-            return
+            return train.count
+        lost = 0
         for frame in frames:
             if count >= PER_PORT:
-                self.lost += 1
+                lost += 1
                 continue
             count += 1
             self._frames.append((port, bytes(frame)))
         self._counts[port] = count
+        return lost
 
     def take(self) -> list[tuple[Port, bytes]]:
         """Give what waits, in the order in which it came in, and forget it."""

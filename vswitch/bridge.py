@@ -259,8 +259,8 @@ class Bridge:
             is_ours = destination == BRIDGE_GROUP_ADDRESS and (
                 self.has_spanning_tree or port.guards.hears_bpdus
             )
-        if is_ours:
-            self.arrivals.put(port, train)
+        if is_ours and (lost := self.arrivals.put(port, train)):
+            port.counters.discards[DiscardReason.OVERRUN] += lost
         return is_ours
 
     def _classify(self, port: Port, train: Train, ethertype: int) -> tuple[Vlan, int | None] | None:

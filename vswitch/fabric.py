@@ -103,8 +103,10 @@ class Fabric:
             for link in unflushed.values():
                 link.flush()
         bridge = self.bridge
-        if bridge.events or bridge.arrivals or bridge.storms or bridge.stale:
+        if bridge.arrivals or bridge.storms or bridge.stale:
             self.publish_events()
+        elif bridge.events:
+            self._publish(bridge.events.drain())
 
 
 class Place:

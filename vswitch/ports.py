@@ -50,6 +50,7 @@ class DiscardReason(StrEnum):
     MAC_LIMIT = "too many addresses behind the port"
     UNWANTED_BPDU = "BPDU on a port with root guard"
     BAD_BPDU = "malformed BPDU"
+    OVERRUN = "more for the switch itself than it looks at"
     PLUGIN = "a plugin took it out"
 
 

@@ -86,21 +86,23 @@ class Protection:
         self.bpdu_recovery: float | None = BPDU_GUARD_RECOVERY
         self.flap_settings = MacFlapSettings()
         self._flaps = MacFlapDetector(self.flap_settings)
+        self.is_looking_for_loops = True
         self.loop_settings = LoopSettings()
         self._loops = bridge.loops = LoopDetector(mac, random, self.loop_settings, now)
 
     # --- settings ---
 
-    def set_loop_detection(self, settings: LoopSettings, now: float) -> None:
+    def set_loop_detection(self, settings: LoopSettings, now: float, *, is_on: bool = True) -> None:
         """Change how often probes are sent and how long a pause is; ports that pause for a loop open."""
+        self.is_looking_for_loops = is_on
         for port in [
             port for port in self._shut.values() if port.shut and port.shut.reason is ShutReason.LOOP
         ]:
             self._bridge.open_port(port, OpenCause.OPERATOR)
         self.loop_settings = settings
         self._loops = self._bridge.loops = LoopDetector(self._mac, self._random, settings, now)
-        watched, self._watched = self._watched, {}
-        for port, _ in watched.values():
+        self._watched.clear()
+        for port in self._bridge.ports:
             self._watch(port)
 
     def set_flap_detection(self, settings: MacFlapSettings) -> None:
@@ -205,7 +207,8 @@ class Protection:
 
     def _watch(self, port: Port) -> None:
         """Let probes be sent on a port that can carry them, tagged or not as its VLANs are."""
-        if not (self._is_present(port) and port.is_active and port.guards.loop):
+        is_wanted = self.is_looking_for_loops and port.guards.loop
+        if not (is_wanted and port.is_active and self._is_present(port)):
             known = self._watched.get(port.number)
             if known is not None and known[0] is port:
                 del self._watched[port.number]

@@ -6,12 +6,18 @@ To see what guards and spanning tree add, run it on two revisions, or compare th
 from __future__ import annotations
 
 import time
+from random import Random
 from typing import TYPE_CHECKING, Final
 
 from tests.vswitch.links_in_memory import RecordingLink
-from vport.ethernet import BROADCAST
+from vport.ethernet import BROADCAST, MacAddress, Vid
 from vport.train import Train
 from vswitch.bridge import Bridge
+from vswitch.control_plane import ControlPlane
+from vswitch.guards import StormSettings
+from vswitch.guards.port_guards import PortGuards
+from vswitch.spanning_tree import BridgeSettings
+from vswitch.vlan import PortState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +58,18 @@ def main() -> None:
     measure("one known unicast frame", lambda: bridge.receive(ports[0], lone, 1.0))
     measure("40 known unicast frames", lambda: bridge.receive(ports[0], train, 1.0))
     measure("one broadcast frame to 3 ports", lambda: bridge.receive(ports[0], broadcast, 1.0))
+    plane = ControlPlane(bridge, MacAddress(station(9)), Random(1), BridgeSettings(), 0.0)
+    guards = PortGuards(storm=StormSettings(broadcast=10_000_000))
+    plane.protection.set_guards(ports[0], guards, 0.0)
+    measure("the same with storm control", lambda: bridge.receive(ports[0], broadcast, 1.0))
+    plane.topology.enable(0.0)
+    plane.attend(0.0)
+    plane.handle_timer(4.0)
+    for number, port in enumerate(ports):
+        assert bridge.vlans[Vid(0)].state(port) is PortState.FORWARDING
+        bridge.fdb.learn(Vid(0), MacAddress(station(number)), port, 4.0)
+    measure("one known unicast frame, spanning tree on", lambda: bridge.receive(ports[0], lone, 5.0))
+    measure("40 known unicast frames, spanning tree on", lambda: bridge.receive(ports[0], train, 5.0))
 
 
 if __name__ == "__main__":

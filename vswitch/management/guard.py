@@ -34,6 +34,7 @@ _GUARD_DISCARDS: Final = (
     DiscardReason.MAC_LIMIT,
     DiscardReason.UNWANTED_BPDU,
     DiscardReason.BAD_BPDU,
+    DiscardReason.OVERRUN,
 )
 
 
@@ -49,13 +50,15 @@ def show_info(control: Control, session: Session) -> Reply:
     """Show the settings that are not of one port."""
     protection = control.control_plane.protection
     loop, flap = protection.loop_settings, protection.flap_settings
+    is_on = protection.is_looking_for_loops
+    probes = f"a probe every {loop.interval:g} s" if is_on else "off"
     lines = [
-        f"Loop detection: a probe every {loop.interval:g} s, recovery {loop.recovery:g} s",
+        f"Loop detection: {probes}, recovery {loop.recovery:g} s",
         f"BPDU guard: recovery {_or_never(protection.bpdu_recovery)}",
         f"Flapping: {flap.moves} moves within {flap.window:g} s",
     ]
     document = {
-        "loop": {"interval": loop.interval, "recovery": loop.recovery},
+        "loop": {"interval": loop.interval if is_on else None, "recovery": loop.recovery},
         "bpdu": {"recovery": protection.bpdu_recovery},
         "flap": {"moves": flap.moves, "window": flap.window},
     }
@@ -233,14 +236,14 @@ def recover(control: Control, session: Session, number: int) -> None:
 
 @command(
     "guard/setloop",
-    "set the interval of probes and the pause of a port, in s",
-    Integer("INTERVAL", 1, 60),
+    "set the interval of probes (0: none) and the pause of a port, in s",
+    Integer("INTERVAL", 0, 60),
     Integer("RECOVERY", 1, SECONDS_MAX),
 )
 def set_loop_detection(control: Control, session: Session, interval: int, recovery: int) -> None:
     """Change loop detection; ports that are shut for a loop are tried again."""
-    settings = LoopSettings(interval=float(interval), recovery=float(recovery))
-    control.control_plane.protection.set_loop_detection(settings, control.now())
+    settings = LoopSettings(interval=float(interval or 1), recovery=float(recovery))
+    control.control_plane.protection.set_loop_detection(settings, control.now(), is_on=interval > 0)
 
 
 @command("guard/setrecovery", "set how long BPDU guard shuts a port, in s; 0: for good", RECOVERY)

@@ -123,7 +123,7 @@ def test_guards_of_a_port_are_set(switch: SmallSwitch, ask: Operator) -> None:
         ("guard/maclimit 1 5 explode", errno.EINVAL, "protect, restrict or shutdown"),
         ("guard/maclimit 1 65536", errno.EINVAL, "N must be a number from 0 to 65535"),
         ("guard/recover 33", errno.EINVAL, "PORT must be a number from 1 to 32"),
-        ("guard/setloop 0 5", errno.EINVAL, "INTERVAL must be a number from 1 to 60"),
+        ("guard/setloop 61 5", errno.EINVAL, "INTERVAL must be a number from 0 to 60"),
         ("guard/setflap 1 5", errno.EINVAL, "MOVES must be a number from 2"),
     ],
 )
@@ -160,6 +160,19 @@ def test_changing_loop_detection_opens_what_it_had_shut(switch: SmallSwitch, ask
     loop(switch)
     assert port.shut is not None
     assert port.shut.recover_at == pytest.approx(switch.clock + 5)
+
+
+def test_no_probes_are_sent_while_loop_detection_is_off(switch: SmallSwitch, ask: Operator) -> None:
+    ask("guard/setloop 0 300")
+    assert (ask("guard/showinfo")[1] or [])[0] == "Loop detection: off, recovery 300 s"
+    switch.plug("new", 3)
+    switch.pass_time(10)
+    ports = list(switch.bridge.ports)
+    assert not any(port.endpoints[0].link.sent for port in ports)  # type: ignore[attr-defined]
+
+    ask("guard/setloop 1 300")
+    switch.pass_time(2)
+    assert all(port.endpoints[0].link.sent for port in ports)  # type: ignore[attr-defined]
 
 
 def test_guards_count_what_they_discard(switch: SmallSwitch, ask: Operator) -> None:
