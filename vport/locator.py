@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, format_mac
+from vport.lan_locators import SlirpLocator
 from vport.locator_fields import (
     SAFE,
     InterfaceAddress,
@@ -49,6 +50,7 @@ __all__ = [
     "InterfaceAddress",
     "IpAddress",
     "Locator",
+    "SlirpLocator",
     "StdioLocator",
     "TapLocator",
     "TcpLocator",
@@ -174,6 +176,7 @@ SCHEMES: Final[dict[str, type[Locator]]] = {
         UnixgramLocator,
         StdioLocator,
         CmdLocator,
+        SlirpLocator,
     )
 }
 

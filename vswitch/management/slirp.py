@@ -1,0 +1,72 @@
+"""The slirp menu: user-mode networks that are plugged in, and their forwarded ports."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Final
+
+from vport.errors import CommandError
+from vport.forwards import HostEnd, HostForward
+from vport.links.slirp import SlirpLink
+from vswitch.management.command import Menu, Optional, Session, Word, command
+from vswitch.management.port import PORT, existing_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vswitch.management.control import Control
+    from vswitch.ports import Port
+
+
+def _networks(port: Port) -> list[SlirpLink]:
+    return [endpoint.link for endpoint in port.endpoints if isinstance(endpoint.link, SlirpLink)]
+
+
+def _network(control: Control, number: int) -> SlirpLink:
+    """Find the user-mode network in a port.
+
+    Raises:
+        CommandError: ENXIO, there is none.
+    """
+    networks = _networks(existing_port(control, number))
+    if not networks:
+        raise CommandError(errno.ENXIO, f"no user-mode network is plugged into port {number}")
+    return networks[0]
+
+
+@command("slirp/print", "print user-mode networks: forwards, connections", Optional(PORT), prints=True)
+def print_networks(control: Control, session: Session, number: int | None) -> Iterator[str]:
+    """Print the networks of all ports, or of one."""
+    ports = list(control.bridge.ports) if number is None else [existing_port(control, number)]
+    lines = [
+        line
+        for port in ports
+        for network in _networks(port)
+        for line in (f"Port {port.number:04d} {network.description}", *map("  {}".format, network.describe()))
+    ]
+    return iter(lines)
+
+
+@command(
+    "slirp/hostfwd",
+    "forward a port of this machine: tcp:127.0.0.1:2222-10.0.2.15:22",
+    PORT,
+    Word("PROTOCOL:[ADDRESS]:PORT-[STATION]:PORT"),
+)
+def add_forward(control: Control, session: Session, number: int, text: str) -> None:
+    """Begin to listen on this machine for a station."""
+    _network(control, number).add_forward(HostForward.read(text))
+
+
+@command(
+    "slirp/hostfwd-remove",
+    "end a forward: tcp:127.0.0.1:2222",
+    PORT,
+    Word("PROTOCOL:[ADDRESS]:PORT"),
+)
+def remove_forward(control: Control, session: Session, number: int, text: str) -> None:
+    """Stop listening on this machine; connections that exist go on."""
+    _network(control, number).remove_forward(HostEnd.read(text))
+
+
+MENU: Final = Menu("slirp", "USER-MODE NETWORK MENU", (print_networks, add_forward, remove_forward))
