@@ -62,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
         prog="vport",
-        usage="vport [options] SERVER PORT | vport [options] LOCATOR LOCATOR | vport slirp LOCATOR | vport --list",
+        usage="vport [options] SERVER PORT | vport [options] LOCATOR LOCATOR | vport slirp LOCATOR",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
