@@ -7,11 +7,22 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Network
 from typing import Any, ClassVar, Final
 
+from vport.dhcp.settings import DhcpSettings, FixedLease, Pool
 from vport.errors import SettingsError
+from vport.ethernet import MacAddress, format_mac
 from vport.forwards import GuestForward, HostForward
-from vport.locator_fields import Locator, file_path, flag, integer, option
+from vport.locator_fields import (
+    Locator,
+    file_path,
+    flag,
+    integer,
+    ip_address,
+    option,
+    station_address,
+)
 
 OFF: Final = "no"  # the value of an option that switches off what it otherwise sets
+THIS_MACHINE: Final = "host"  # as a name server: those that this machine asks
 
 SLIRP_NETWORK: Final = "10.0.2.0/24"  # as in slirpvde and QEMU
 SLIRP_IPV6: Final = IPv6Network("fd00::/64")  # as in slirp4netns; fec0::/64 of QEMU is deprecated (RFC 3879)
@@ -152,3 +163,83 @@ class SlirpLocator(Locator):
     def write_target(self) -> str:
         """Write the router's address."""
         return str(self.router)
+
+
+# --- addresses and names ---
+
+
+def fixed_lease(text: str) -> FixedLease:
+    """Read ``MAC,ADDRESS`` or ``MAC,ADDRESS,NAME``."""
+    mac, *rest = text.split(",")
+    if not 1 <= len(rest) <= 2:
+        raise SettingsError(f"{text!r} is not MAC,ADDRESS[,NAME], such as 02:00:00:00:00:01,10.1.1.7,printer")
+    name = host_name(rest[1]).lower() if len(rest) == 2 else None
+    return FixedLease(station_address(mac), ipv4_address(rest[0]), name)
+
+
+def address_pool(text: str) -> Pool:
+    """Read ``FIRST-LAST``."""
+    first, dash, last = text.partition("-")
+    if not dash:
+        raise SettingsError(f"{text!r} is not FIRST-LAST, such as 10.1.1.100-10.1.1.199")
+    return Pool(ipv4_address(first), ipv4_address(last))
+
+
+def _resolver(text: str) -> str:
+    return text if text == THIS_MACHINE else str(ip_address(text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DhcpLocator(Locator):
+    """A station that hands out addresses and answers for names. See ``vport.links.dhcp``."""
+
+    scheme: ClassVar[str] = "dhcp"
+    form: ClassVar[str] = "dhcp://NETWORK/PREFIX"
+    summary: ClassVar[str] = "addresses and names for a LAN: a DHCP and name server, without NAT"
+
+    server: IPv4Interface
+    pool: Pool | None = option(
+        None, address_pool, "addresses to hand out (default: the network's upper half)", "FIRST-LAST"
+    )
+    lease: int = option(3600, integer(60, 31_536_000), "how long an address is given for", "SECONDS")
+    router: IPv4Address | None = option(None, ipv4_address, "the way out that stations are told", "ADDRESS")
+    dns: tuple[IPv4Address, ...] = option(
+        (), ipv4_address, "name server that stations are told; repeatable (default: this one)", "ADDRESS"
+    )
+    mtu: int | None = option(None, integer(68, 65521), "MTU that stations are told", "N")
+    domain: str | None = option(None, domain_name, "domain of the stations' names", "NAME")
+    static: tuple[FixedLease, ...] = option(
+        (), fixed_lease, "address, and name, of one station; repeatable", "MAC,ADDRESS[,NAME]"
+    )
+    file: str | None = option(None, file_path, "where leases are kept over a restart", "PATH")
+    forward: str | None = option(
+        None, _resolver, "ask this server for other names; host: those of /etc/resolv.conf", "ADDRESS|host"
+    )
+    mac: MacAddress | None = option(
+        None, station_address, "MAC address (default: made from the address)", "MAC", format_mac
+    )
+
+    def __post_init__(self) -> None:
+        self.settings()
+
+    def settings(self) -> DhcpSettings:
+        """Give the settings of the server. Raises SettingsError."""
+        return DhcpSettings(
+            server=self.server,
+            pool=self.pool,
+            lease_time=self.lease,
+            router=self.router,
+            dns=self.dns,
+            mtu=self.mtu,
+            domain=self.domain,
+            fixed=self.static,
+        )
+
+    @classmethod
+    def read_target(cls, text: str) -> dict[str, Any]:
+        """Read the server's address, or its network: then it has the last address of it."""
+        return {"server": ipv4_interface(text, -1)}
+
+    def write_target(self) -> str:
+        """Write the server's address."""
+        return str(self.server)

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, format_mac
-from vport.lan_locators import SlirpLocator
+from vport.lan_locators import DhcpLocator, SlirpLocator
 from vport.locator_fields import (
     SAFE,
     InterfaceAddress,
@@ -46,6 +46,7 @@ from vport.stream_locators import (
 __all__ = [
     "SCHEMES",
     "CmdLocator",
+    "DhcpLocator",
     "HostLocator",
     "InterfaceAddress",
     "IpAddress",
@@ -177,6 +178,7 @@ SCHEMES: Final[dict[str, type[Locator]]] = {
         StdioLocator,
         CmdLocator,
         SlirpLocator,
+        DhcpLocator,
     )
 }
 

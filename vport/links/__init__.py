@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vport.errors import SettingsError
-from vport.locator import HostLocator, Locator, SlirpLocator, TapLocator, UdpLocator, parse
+from vport.locator import DhcpLocator, HostLocator, Locator, SlirpLocator, TapLocator, UdpLocator, parse
 
 if TYPE_CHECKING:
     from vport.links.base import Link, Listener
@@ -43,6 +43,10 @@ async def open_link(locator: Locator | str) -> Link:
             from vport.links.slirp import open_slirp
 
             return await open_slirp(locator)
+        case DhcpLocator():
+            from vport.links.dhcp import open_dhcp
+
+            return await open_dhcp(locator)
         case _:
             raise SettingsError(f"{locator}: nothing can be plugged in there")
 
