@@ -115,12 +115,12 @@ class LeaseTable:
         self._full_until = min((*in_pool, *self._resting.values()), default=FOREVER)
         return None
 
-    def give(self, lease: Lease) -> Lease:
-        """Enter a lease in place of what client and address had; its name stays away when another has it."""
+    def give(self, lease: Lease, now: float) -> Lease:
+        """Enter a lease in place of what client and address had; without its name when another has that."""
         self._remove(self._by_client.get(lease.client))
         self._remove(self._by_address.get(lease.address))
         holder = self._by_name.get(lease.name) if lease.name is not None else None
-        if holder is not None:
+        if holder is not None and holder.expires_at > now:
             lease = replace(lease, name=None)
         self._resting.pop(lease.address, None)
         self._by_client[lease.client] = self._by_address[lease.address] = lease
@@ -130,7 +130,7 @@ class LeaseTable:
 
     def end(self, lease: Lease, now: float) -> None:
         """End a lease now; the client may have the address again while nobody else does."""
-        self.give(replace(lease, expires_at=now))
+        self.give(replace(lease, expires_at=now), now)
 
     def rest(self, address: IPv4Address, now: float) -> None:
         """Take an address out of use for a while: a station without a lease has it."""

@@ -115,7 +115,7 @@ class DhcpServer:
             return None
         held = self.leases.of_client(self.key(request))
         if held is None or held.address != address or held.is_offer or held.expires_at <= now:
-            self._give(request, address, now + OFFER_TIME, is_offer=True)
+            self._give(request, address, now, OFFER_TIME, is_offer=True)
         return self._reply(Kind.OFFER, request, address)
 
     def _request(self, request: Request, now: float) -> Reply | None:
@@ -159,26 +159,27 @@ class DhcpServer:
                 server=self._address,
                 options={"message": f"{address} is not yours"},
             )
-        lease = self._give(request, address, now + self.settings.lease_time, is_offer=False)
+        lease = self._give(request, address, now, self.settings.lease_time, is_offer=False)
         is_new = held is None or held.is_offer or held.address != address or held.expires_at <= now
         self._events.append(Granted(lease=lease, is_new=is_new))
         return self._reply(Kind.ACK, request, address)
 
-    def _give(self, request: Request, address: IPv4Address, until: float, *, is_offer: bool) -> Lease:
+    def _give(
+        self, request: Request, address: IPv4Address, now: float, seconds: float, *, is_offer: bool
+    ) -> Lease:
         fixed = self._fixed.get(request.mac)
         name = request.host_name if request.host_name not in self._fixed_names else None
         if fixed is not None:
             name = fixed.name or name
-        return self.leases.give(
-            Lease(
-                client=self.key(request),
-                mac=request.mac,
-                address=address,
-                expires_at=until,
-                name=name,
-                is_offer=is_offer,
-            )
+        lease = Lease(
+            client=self.key(request),
+            mac=request.mac,
+            address=address,
+            expires_at=now + seconds,
+            name=name,
+            is_offer=is_offer,
         )
+        return self.leases.give(lease, now)
 
     def _decline(self, request: Request, now: float) -> None:
         """The client found somebody else at the address that it was given (RFC 2131 section 4.3.3)."""
@@ -199,7 +200,7 @@ class DhcpServer:
         self.leases.rest(address, now)
         self._events.append(InUse(address=address))
 
-    def restore(self, lease: Lease) -> bool:
+    def restore(self, lease: Lease, now: float) -> bool:
         """Enter a lease from before a restart; whether it still goes with the settings."""
         fixed = self._fixed.get(lease.mac)
         if fixed is not None:
@@ -208,7 +209,7 @@ class DhcpServer:
             lease = replace(lease, name=None)
         fits = fixed.address == lease.address if fixed is not None else self.leases.is_in_pool(lease.address)
         if fits:
-            self.leases.give(lease)
+            self.leases.give(lease, now)
         return fits
 
     def take_events(self) -> list[DhcpEvent]:

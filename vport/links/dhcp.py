@@ -190,15 +190,16 @@ class DhcpLink(Link):
         """
         if self._path is None:
             return
+        now = trio.current_time()
         try:
             text = self._path.read_text(encoding="utf-8")
-            leases = read_leases(text, trio.current_time(), time.time())
+            leases = read_leases(text, now, time.time())
         except FileNotFoundError:
             self._check_directory(self._path)
             return
         except (OSError, UnicodeDecodeError, SettingsError) as error:
             raise LinkError(f"cannot read the leases in {self._path}: {error}") from None
-        dropped = sum(not self.server.dhcp.restore(lease) for lease in leases)
+        dropped = sum(not self.server.dhcp.restore(lease, now) for lease in leases)
         if dropped:
             logger.warning("%d leases in %s do not go with the settings any more", dropped, self._path)
 
