@@ -69,6 +69,8 @@ class Stack:
         self._slirp = self._library.slirp_new(config, self._callbacks, self._ffi.NULL)
         if self._slirp == self._ffi.NULL:
             raise LinkError(f"libslirp does not take the settings of {settings}")
+        # Its idea of the time is only set here; a flow begun before would at once be 240 seconds old.
+        self.ready({})
         self._default_guest = settings.dhcp_start or settings.router.network.network_address + 15
 
     # --- settings in C ---

@@ -74,8 +74,12 @@ class SlirpLink(Link):
         self._sleep: trio.CancelScope | None = None
         self._is_closed = False
         self._full = RateLimit(burst=1, interval=30.0)
+        # A connection to a forwarded address has no descriptor until its handshake is complete: only its
+        # rate bounds how many there are, each with buffers, until libslirp gives them up.
+        self._handshakes = RateLimit(burst=256, interval=0.01)
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._most_sockets = min(locator.sockets, soft // 2)  # the switch needs descriptors too
+        self._inner_targets = {forward.address.packed for forward in locator.guestfwd}
         self._relays = Relays(locator.guestfwd)
         try:
             self._stack = Stack(locator, trio.current_time, self._forget)
@@ -121,15 +125,25 @@ class SlirpLink(Link):
 
     def _input(self, frames: memoryview, size: int) -> None:
         """Take a few frames, while there is room for the connections that they may begin."""
-        if self._stack.sockets + ACCEPT_EVERY < self._most_sockets:
+        if not self.locator.guestfwd and self._used() + ACCEPT_EVERY < self._most_sockets:
             self._stack.input(frames, size)
             return
         for start in range(0, len(frames), size):
             frame = frames[start : start + size]
-            if self._stack.sockets >= self._most_sockets and begins_flow(frame):
+            if begins_flow(frame) and not self._has_room(frame):
                 self._refuse()
             else:
                 self._stack.input(frame, size)
+
+    def _has_room(self, frame: memoryview) -> bool:
+        if self._used() >= self._most_sockets:
+            return False
+        target = bytes(frame[HEADER_SIZE + 16 : HEADER_SIZE + 20])  # of IPv4
+        return target not in self._inner_targets or self._handshakes.ask(trio.current_time())[0]
+
+    def _used(self) -> int:
+        """How many descriptors stations have made libslirp open."""
+        return self._stack.sockets + self._relays.descriptors
 
     def _refuse(self) -> None:
         self.discards["too many flows"] += 1
@@ -138,7 +152,7 @@ class SlirpLink(Link):
             logger.warning(
                 "%s: all %d connections and flows are in use (%d refused since the last such line)",
                 self.description,
-                self._stack.sockets,
+                self._most_sockets,
                 suppressed + 1,
             )
 
@@ -164,6 +178,7 @@ class SlirpLink(Link):
         if self._is_closed:
             return
         events = self._epoll.poll(0, max(1, len(self._armed)))
+        self._relays.forget_newcomers()
         self._stack.ready({descriptor: _FROM_EPOLL[happened & 31] for descriptor, happened in events})
         self._deliver(sink)
 
@@ -238,7 +253,7 @@ class SlirpLink(Link):
         locator = self.locator
         lines = [
             f"router {locator.router}, IPv6 {locator.ipv6}, DHCP from {locator.dhcp_start or 'no'}, "
-            f"DNS {locator.dns_address or 'no'}, flows {self._stack.sockets}/{self._most_sockets}"
+            f"DNS {locator.dns_address or 'no'}, flows {self._used()}/{self._most_sockets}"
         ]
         lines += [f"hostfwd {forward}" for forward in self.forwards.values()]
         lines += [f"guestfwd {forward}" for forward in locator.guestfwd]

@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +49,7 @@ class Relays:
     def __init__(self, forwards: Sequence[GuestForward]) -> None:
         self._nursery: trio.Nursery | None = None
         self._count = 0
+        self._newcomers = 0
         self._complaints = RateLimit(burst=5, interval=2.0)
         self._directory = Path(tempfile.mkdtemp(prefix="vport-slirp-")) if forwards else None
         self._listeners: dict[GuestForward, socket.socket] = {}
@@ -73,6 +75,15 @@ class Relays:
         """Give each forward with the socket that libslirp shall connect to."""
         return [(forward, listener.getsockname()) for forward, listener in self._listeners.items()]
 
+    @property
+    def descriptors(self) -> int:
+        """How many descriptors libslirp may have open towards us."""
+        return self._count + self._newcomers
+
+    def forget_newcomers(self) -> None:
+        """Note that libslirp had a turn: it has seen the end of connections that were refused."""
+        self._newcomers = 0
+
     def accept_waiting(self) -> None:
         """Take every connection that waits, so that the next ones find room; never waits itself."""
         for forward, listener in self._listeners.items():
@@ -87,6 +98,7 @@ class Relays:
 
     def _begin(self, forward: GuestForward, connection: socket.socket) -> None:
         if self._nursery is None or self._count >= MAX_CONNECTIONS:
+            self._newcomers += 1
             connection.close()
             return
         connection.setblocking(False)
@@ -106,9 +118,10 @@ class Relays:
                 self._nursery = None
 
     async def _watch(self, listener: socket.socket) -> None:
-        while True:
-            await trio.lowlevel.wait_readable(listener)
-            self.accept_waiting()
+        with suppress(trio.ClosedResourceError):
+            while True:
+                await trio.lowlevel.wait_readable(listener)
+                self.accept_waiting()
 
     async def _carry(self, forward: GuestForward, station: trio.SocketStream) -> None:
         try:
