@@ -108,9 +108,9 @@ def test_forward_is_added_and_removed_at_run_time(lab: tuple[Lab, Station]) -> N
         assert f"hostfwd tcp:{SWITCH}:8080-10.0.2.15:8080" in made.ask("slirp/print")
         assert outside.fetch(f"telnet://{SWITCH}:8080") == "inside again\n"
 
-        assert "1000 Success" in made.ask(f"slirp/hostfwd-remove 2 tcp:{SWITCH}:8080")
+        assert "1000 Success" in made.ask(f"slirp/hostfwd-del 2 tcp:{SWITCH}:8080")
         assert "Failed to connect" in outside.fetch(f"telnet://{SWITCH}:8080")
-    assert "is not forwarded" in made.ask(f"slirp/hostfwd-remove 2 tcp:{SWITCH}:8080")
+    assert "is not forwarded" in made.ask(f"slirp/hostfwd-del 2 tcp:{SWITCH}:8080")
 
 
 def test_address_inside_leads_to_a_server_outside(lab: tuple[Lab, Station]) -> None:

@@ -59,7 +59,7 @@ def add_forward(control: Control, session: Session, number: int, text: str) -> N
 
 
 @command(
-    "slirp/hostfwd-remove",
+    "slirp/hostfwd-del",
     "end a forward: tcp:127.0.0.1:2222",
     PORT,
     Word("PROTOCOL:[ADDRESS]:PORT"),
