@@ -123,6 +123,9 @@ MEASURES: dict[str, Callable[[Underlay, Station], float]] = {
 }
 
 
+CONTENDERS = ("ours", "ours, MTU 9000", "slirpvde")
+
+
 def measure(contender: str, figure: str, logs: Path) -> float:
     """Start everything afresh, so that one figure's end is not the next one's beginning."""
     with Underlay("S", "O", logs=logs) as hosts, network_namespace() as namespace:
@@ -139,19 +142,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("-n", type=int, default=3, help="rounds")
-    rounds = parser.parse_args().n
-    contenders = ("ours", "ours, MTU 9000", "slirpvde")
+    parser.add_argument("-f", nargs="+", choices=MEASURES, default=list(MEASURES), help="figures")
+    parser.add_argument("-c", nargs="+", choices=CONTENDERS, default=CONTENDERS, help="contenders")
+    arguments = parser.parse_args()
     results: dict[tuple[str, str], list[float]] = {}
     with tempfile.TemporaryDirectory() as logs:
-        for _ in range(rounds):
-            for contender, figure in itertools.product(contenders, MEASURES):
+        for _ in range(arguments.n):
+            for contender, figure in itertools.product(arguments.c, arguments.f):
                 results.setdefault((contender, figure), []).append(measure(contender, figure, Path(logs)))
-    print(f"{'':16}" + "".join(f"{figure:>14}" for figure in MEASURES))
+    print(f"{'':16}" + "".join(f"{figure:>14}" for figure in arguments.f))
     median = {key: statistics.median(found) for key, found in results.items()}
-    for contender in contenders:
-        print(f"{contender:16}" + "".join(f"{median[contender, figure]:14.0f}" for figure in MEASURES))
-    ratios = [median["ours", figure] / (median["slirpvde", figure] or 1) for figure in MEASURES]
-    print(f"{'ours/slirpvde':16}" + "".join(f"{ratio:14.2f}" for ratio in ratios))
+    for contender in arguments.c:
+        print(f"{contender:16}" + "".join(f"{median[contender, figure]:14.0f}" for figure in arguments.f))
+    if {"ours", "slirpvde"} <= set(arguments.c):
+        ratios = [median["ours", figure] / (median["slirpvde", figure] or 1) for figure in arguments.f]
+        print(f"{'ours/slirpvde':16}" + "".join(f"{ratio:14.2f}" for ratio in ratios))
 
 
 if __name__ == "__main__":
