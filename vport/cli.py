@@ -53,6 +53,8 @@ Examples:
       The same without root, on a TAP device made beforehand.
   vport udp://127.0.0.1:9999 'host://10.1.1.7/24?ping=10.1.1.1'
       A simulated host joins the LAN and pings 10.1.1.1. No root needed.
+  vport vde:///tmp/vde.ctl 'cmd:ssh HOST vde_plug /tmp/vde.ctl'
+      Join a VDE switch here with one there, as dpipe does.
 
 Exit status: 0 ended as asked, 1 failed, 2 wrong usage.
 """
@@ -144,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         first, second = read_locators(arguments)
     except SettingsError as error:
         refuse_usage(parser, error)
-    return run_program("vport", lambda: join(first, second))
+    return run_program(lambda: join(first, second))
 
 
 if __name__ == "__main__":

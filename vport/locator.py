@@ -22,6 +22,7 @@ from vport.locator_fields import (
     InterfaceAddress,
     IpAddress,
     Locator,
+    file_path,
     flag,
     host_and_port,
     integer,
@@ -60,6 +61,7 @@ __all__ = [
     "UnixgramLocator",
     "VdeLocator",
     "explain",
+    "file_path",
     "integer",
     "interface_address",
     "interface_name",
@@ -94,6 +96,7 @@ class UdpLocator(Locator):
     keepalive: float = option(
         20.0, seconds(0.1, 1e6), "calling: announce oneself after so much silence", "SECONDS", "{:g}".format
     )
+    offload: bool = flag(True, "send and receive many frames with one system call")
 
     @classmethod
     def read_target(cls, text: str) -> dict[str, Any]:

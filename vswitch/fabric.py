@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vport.links.base import Link
+    from vport.links.base import Link, Listener
     from vport.train import Train
     from vswitch.bridge import Bridge
     from vswitch.events import Event
-    from vswitch.ports import Endpoint, Port
+    from vswitch.ports import Endpoint
 
 
 class Fabric:
@@ -25,6 +25,9 @@ class Fabric:
         bridge: decides.
         clock: gives the time in seconds, for the address table.
         publish: is handed what happened, after each batch of frames and each change.
+
+    Attributes:
+        relay: decides what leaves where: the bridge itself, or whoever looks at frames before and behind it.
     """
 
     def __init__(
@@ -32,20 +35,47 @@ class Fabric:
     ) -> None:
         self.bridge = bridge
         self.clock = clock
+        self.relay = bridge.receive
         self._publish = publish
         self._places: dict[Endpoint, Place] = {}
-        self.unflushed: set[Port] = set()
+        self.unflushed: dict[object, Link] = {}  # links that were given something, one for each outlet
 
-    def attach(self, link: Link, *, port: int | None = None, user: str | None = None) -> Place:
+    def attach(
+        self,
+        link: Link,
+        *,
+        port: int | None = None,
+        user: str | None = None,
+        listener: Listener | None = None,
+        by_operator: bool = False,
+    ) -> Place:
         """Give ``link`` a place in port number ``port``, or in a free one (``links.base.Accept``).
 
+        Args:
+            link: what to plug in.
+            port: the number that it asks for.
+            user: whom it belongs to, where that is known.
+            listener: what made the link, if anything did.
+            by_operator: no access rule is asked.
+
         Raises:
-            RefusedError: there is no such port or none is free.
+            RefusedError: there is no such port, none is free, or ``user`` may not use it.
         """
-        endpoint = self.bridge.plug(link, port, user=user)
-        place = self._places[endpoint] = Place(self, endpoint)
-        self.publish_events()
+        try:
+            endpoint = self.bridge.plug(link, port, user=user, by_operator=by_operator)
+            place = self._places[endpoint] = Place(self, endpoint, listener)
+        finally:
+            self.publish_events()
         return place
+
+    def eject(self, endpoint: Endpoint, reason: str) -> None:
+        """Take an endpoint out of its port and close its link."""
+        self.detach(endpoint, reason)
+        endpoint.link.close()
+
+    def made_by(self, listener: Listener) -> list[Endpoint]:
+        """Find the endpoints whose links ``listener`` made."""
+        return [endpoint for endpoint, place in self._places.items() if place.listener is listener]
 
     def detach(self, endpoint: Endpoint, reason: str) -> None:
         """Take an endpoint out of its port; nothing happens if that was done before."""
@@ -60,9 +90,10 @@ class Fabric:
 
     def flush(self) -> None:
         """Let every link that was given something finish with it."""
-        while self.unflushed:
-            for endpoint in self.unflushed.pop().endpoints:
-                endpoint.link.flush()
+        if self.unflushed:
+            unflushed, self.unflushed = self.unflushed, {}
+            for link in unflushed.values():
+                link.flush()
         if self.bridge.events:
             self.publish_events()
 
@@ -70,18 +101,23 @@ class Fabric:
 class Place:
     """An endpoint's way into the fabric (``links.base.Attachment``)."""
 
-    __slots__ = ("_fabric", "endpoint")
+    __slots__ = ("_fabric", "endpoint", "listener")
 
-    def __init__(self, fabric: Fabric, endpoint: Endpoint) -> None:
+    def __init__(self, fabric: Fabric, endpoint: Endpoint, listener: Listener | None) -> None:
         self._fabric = fabric
         self.endpoint = endpoint
+        self.listener = listener
+
+    @property
+    def port_number(self) -> int:
+        """The number of the port."""
+        return self.endpoint.port.number
 
     def deliver(self, train: Train) -> None:
         """Relay ``train``: borrowed until ``flush``."""
         fabric = self._fabric
-        for port, leaving in fabric.bridge.receive(self.endpoint.port, train, fabric.clock()):
-            port.transmit(leaving)
-            fabric.unflushed.add(port)
+        for port, leaving in fabric.relay(self.endpoint.port, train, fabric.clock()):
+            port.transmit(leaving, fabric.unflushed)
 
     def flush(self) -> None:
         """Finish with everything delivered so far."""

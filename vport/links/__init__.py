@@ -9,7 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vport.errors import SettingsError
-from vport.locator import DhcpLocator, HostLocator, Locator, SlirpLocator, TapLocator, UdpLocator, parse
+from vport.locator import (
+    CmdLocator,
+    DhcpLocator,
+    HostLocator,
+    Locator,
+    SlirpLocator,
+    StdioLocator,
+    TapLocator,
+    TcpLocator,
+    UdpLocator,
+    UnixgramLocator,
+    UnixLocator,
+    VdeLocator,
+    parse,
+)
 
 if TYPE_CHECKING:
     from vport.links.base import Link, Listener
@@ -47,6 +61,26 @@ async def open_link(locator: Locator | str) -> Link:
             from vport.links.dhcp import open_dhcp
 
             return await open_dhcp(locator)
+        case VdeLocator():
+            from vport.links.vde import open_vde_client
+
+            return await open_vde_client(locator)
+        case TcpLocator() | UnixLocator():
+            from vport.links.stream import open_stream_client
+
+            return await open_stream_client(locator)
+        case UnixgramLocator():
+            from vport.links.unixgram import open_unixgram_client
+
+            return await open_unixgram_client(locator)
+        case StdioLocator():
+            from vport.links.pipes import open_stdio
+
+            return await open_stdio(locator)
+        case CmdLocator():
+            from vport.links.pipes import open_command
+
+            return await open_command(locator)
         case _:
             raise SettingsError(f"{locator}: nothing can be plugged in there")
 
@@ -67,5 +101,17 @@ async def open_listener(locator: Locator | str) -> Listener:
             from vport.links.udp import open_udp_listener
 
             return await open_udp_listener(locator)
+        case VdeLocator():
+            from vport.links.vde import open_vde_listener
+
+            return await open_vde_listener(locator)
+        case TcpLocator() | UnixLocator():
+            from vport.links.stream import open_stream_listener
+
+            return await open_stream_listener(locator)
+        case UnixgramLocator():
+            from vport.links.unixgram import open_unixgram_listener
+
+            return await open_unixgram_listener(locator)
         case _:
             raise SettingsError(f"{locator}: {locator.scheme} does not listen; attach it instead")

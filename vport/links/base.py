@@ -41,6 +41,10 @@ class Sink(Protocol):
 class Attachment(Sink, Protocol):
     """A link's place in a port, as a listener holds it for each of its links."""
 
+    @property
+    def port_number(self) -> int:
+        """The number of the port."""
+
     def detach(self, reason: str) -> None:
         """Give the place up: the far end has gone, ``reason`` says how. Idempotent."""
 
@@ -69,12 +73,15 @@ class Link(ABC):
         station: the MAC address of the one station behind this link where the link knows it (a TAP's,
             a simulated host's), else None.
         discards: frames neither delivered nor sent, by reason (a word for the operator).
+        outlet: what ``flush`` finishes, where several links share it (the peers of a UDP socket): flushing
+            one of them then does for all. None where the link has it for itself.
     """
 
     description: str
     module: str
     station: MacAddress | None = None
     discards: Counter[str]
+    outlet: object | None = None
 
     @abstractmethod
     def transmit(self, train: Train) -> None:
@@ -85,8 +92,9 @@ class Link(ABC):
 
     @abstractmethod
     async def run(self, sink: Sink, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Receive trains into ``sink`` until the far end ends; ``started`` once traffic can flow.
+        """Receive trains into ``sink`` until the far end ends.
 
+        Tells ``started`` when it is at work; a far end that is not there yet is not waited for.
         Returns when the far end ended in an orderly way. Cancellation leaves the link usable.
 
         Raises:

@@ -10,10 +10,9 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dns.asyncbackend
 import dns.asyncquery
@@ -30,6 +29,7 @@ from vport.dhcp.station import LanServer
 from vport.dhcp.storage import read_leases, write_leases
 from vport.errors import FrameError, LinkError, SettingsError
 from vport.ethernet import format_mac
+from vport.files import read_text, write_text_in_thread
 from vport.lan_locators import THIS_MACHINE
 from vport.links.base import Link
 from vport.offload import plain
@@ -49,6 +49,7 @@ MAX_BATCH: Final = 64  # frames in one turn, so that one busy server does not ho
 MAX_FORWARDED: Final = 64  # queries under way
 FORWARD_TIMEOUT: Final = 4.0  # seconds; resolvers ask again after five
 SAVE_DELAY: Final = 0.5  # seconds in which changes of leases are gathered for one write
+MAX_FILE: Final = 32 << 20  # bytes; twice what the leases of the largest pool take
 GRACE: Final = 2.0  # seconds for the last write when everything ends
 
 
@@ -192,12 +193,12 @@ class DhcpLink(Link):
             return
         now = trio.current_time()
         try:
-            text = self._path.read_text(encoding="utf-8")
+            text = read_text(str(self._path), MAX_FILE)
             leases = read_leases(text, now, time.time())
         except FileNotFoundError:
             self._check_directory(self._path)
             return
-        except (OSError, UnicodeDecodeError, SettingsError) as error:
+        except (OSError, SettingsError) as error:
             raise LinkError(f"cannot read the leases in {self._path}: {error}") from None
         dropped = sum(not self.server.dhcp.restore(lease, now) for lease in leases)
         if dropped:
@@ -223,7 +224,7 @@ class DhcpLink(Link):
         self._changed = trio.Event()
         text = write_leases(self.server.dhcp.leases, trio.current_time(), time.time())
         try:
-            await trio.to_thread.run_sync(replace_file, self._path, text)
+            await write_text_in_thread(str(self._path), text)
         except OSError as error:
             logger.warning("cannot keep the leases in %s: %s", self._path, error.strerror)
 
@@ -252,6 +253,27 @@ class DhcpLink(Link):
             lines += [f"{count} {what}" for what, count in sorted(counted.items())]
         return lines
 
+    def document(self) -> dict[str, Any]:
+        """Give leases and counters for programs."""
+        now = trio.current_time()
+        leases = [
+            {
+                "address": str(lease.address),
+                "mac": format_mac(lease.mac),
+                "name": lease.name,
+                "seconds": max(0, int(lease.expires_at - now)),
+                "offered": lease.is_offer,
+            }
+            for lease in self.server.dhcp.leases
+        ]
+        return {
+            "server": str(self.locator.server),
+            "leases": leases,
+            "messages": dict(self.server.dhcp.counters),
+            "queries": dict(self.server.names.counters),
+            "discards": dict(self.discards),
+        }
+
     def close(self) -> None:
         """End ``run``. Idempotent."""
         self._is_closed = True
@@ -278,30 +300,6 @@ def describe(event: DhcpEvent) -> str:
             return f"no address is left for {format_mac(event.mac)}: the pool is exhausted"
         case InUse():
             return f"{event.address} is used by a station without a lease and not given to others for a while"
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a file so that at any moment, a crash included, the old or the new content is there.
-
-    Raises:
-        OSError: it cannot be written; the old one is untouched.
-    """
-    made = path.with_name(f".{path.name}.new")
-    try:
-        with made.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        made.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            made.unlink()
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _name_servers(locator: DhcpLocator) -> tuple[str, ...]:

@@ -13,13 +13,16 @@ import contextlib
 import logging
 import resource
 import select
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from vport.errors import FrameError, LinkError, SettingsError
 from vport.ethernet import HEADER_SIZE, EtherType, MacAddress
 from vport.links.base import Link
+from vport.links.readiness import notify_closing, serve_readable
 from vport.links.slirp_relay import ACCEPT_EVERY, Relays
 from vport.offload import VnetFlag, complete_checksums, plain
 from vport.rate_limit import RateLimit
@@ -58,7 +61,7 @@ class SlirpLink(Link):
     """A network of libslirp at the far end of a link.
 
     Attributes:
-        locator: what it was opened with.
+        locator: what it could be opened with to be as it is now.
         forwards: ports of the machine that lead to stations, as they are now.
     """
 
@@ -72,6 +75,7 @@ class SlirpLink(Link):
         self._armed: dict[int, int] = {}
         self._epoll = select.epoll()
         self._sleep: trio.CancelScope | None = None
+        self._due_at = inf
         self._is_closed = False
         self._full = RateLimit(burst=1, interval=30.0)
         # A connection to a forwarded address has no descriptor until its handshake is complete: only its
@@ -162,31 +166,42 @@ class SlirpLink(Link):
         """Carry what the outside sends to ``sink`` until closed."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._relays.run)
+            nursery.start_soon(self._serve, sink)
             task_status.started()
             while not self._is_closed:
-                await self._turn(sink)
+                self._turn(sink)
+                await self._wait()
             nursery.cancel_scope.cancel()
 
-    async def _turn(self, sink: Sink) -> None:
-        """Wait until something is to be done, and do it."""
-        wanted, until = self._stack.wanted()
-        self._arm(wanted)
-        if self._stack.has_frames:
+    async def _serve(self, sink: Sink) -> None:
+        """Take a turn whenever one of libslirp's descriptors is ready."""
+        with contextlib.suppress(trio.ClosedResourceError):
+            await serve_readable(self._epoll.fileno(), lambda: self._turn(sink))
+
+    async def _wait(self) -> None:
+        """Wait until something is due that no descriptor tells, or a frame came from the other side."""
+        if self._stack.has_frames:  # of answers to what was just delivered
             await trio.lowlevel.checkpoint()
-        else:
-            await self._wait(until)
-        if self._is_closed:
             return
-        events = self._epoll.poll(0, max(1, len(self._armed)))
+        with trio.CancelScope(deadline=self._due_at) as self._sleep:
+            await trio.sleep_forever()
+        self._sleep = None
+
+    def _turn(self, sink: Sink) -> bool:
+        """Let libslirp do what there is to do, and deliver what it sends; never is more waiting than that."""
+        if self._is_closed:
+            return False
         self._relays.forget_newcomers()
+        events = self._epoll.poll(0, max(1, len(self._armed)))
         self._stack.ready({descriptor: _FROM_EPOLL[happened & 31] for descriptor, happened in events})
         self._deliver(sink)
-
-    async def _wait(self, until: float) -> None:
-        """Wait for a descriptor, for ``until``, or for a frame from the other side."""
-        with trio.CancelScope(deadline=until) as self._sleep, contextlib.suppress(trio.ClosedResourceError):
-            await trio.lowlevel.wait_readable(self._epoll.fileno())
-        self._sleep = None
+        if self._is_closed:  # by what was delivered
+            return False
+        wanted, self._due_at = self._stack.wanted()
+        self._arm(wanted)
+        if self._sleep is not None:
+            self._sleep.deadline = -inf if self._stack.has_frames else self._due_at
+        return False
 
     def _arm(self, wanted: dict[int, int]) -> None:
         """Make the epoll set what libslirp wants to hear of."""
@@ -234,6 +249,7 @@ class SlirpLink(Link):
             raise SettingsError(f"{forward.host} is forwarded already: {self.forwards[forward.host]}")
         self._stack.add_host_forward(forward)
         self.forwards[forward.host] = forward
+        self._note_forwards()
         if self._sleep is not None:
             self._sleep.cancel()
 
@@ -246,7 +262,26 @@ class SlirpLink(Link):
         if end not in self.forwards:
             raise SettingsError(f"{end} is not forwarded")
         del self.forwards[end]
+        self._note_forwards()
         self._stack.remove_host_forward(end)
+
+    def _note_forwards(self) -> None:
+        self.locator = replace(self.locator, hostfwd=tuple(self.forwards.values()))
+
+    def document(self) -> dict[str, Any]:
+        """Give settings and state for programs."""
+        locator = self.locator
+        return {
+            "router": str(locator.router),
+            "ipv6": _text(locator.ipv6_prefix),
+            "dhcp": _text(locator.dhcp_start),
+            "dns": _text(locator.dns_address),
+            "flows": self._used(),
+            "flow_limit": self._most_sockets,
+            "hostfwd": [str(forward) for forward in self.forwards.values()],
+            "guestfwd": [str(forward) for forward in locator.guestfwd],
+            "discards": dict(self.discards),
+        }
 
     def describe(self) -> list[str]:
         """Give the settings, the connections and the stations as lines for people."""
@@ -267,8 +302,14 @@ class SlirpLink(Link):
         self._is_closed = True
         self._stack.close()
         self._relays.close()
-        trio.lowlevel.notify_closing(self._epoll.fileno())
+        notify_closing(self._epoll.fileno())
         self._epoll.close()
+        if self._sleep is not None:
+            self._sleep.cancel()
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _runs(sizes: list[int]) -> list[tuple[int, int]]:

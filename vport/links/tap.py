@@ -9,16 +9,21 @@ behind the other into one buffer, so that frames of one size are a train without
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import time
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from vport.errors import FrameError, LinkError
 from vport.ethernet import HEADER_SIZE
+from vport.fairness import Pace
 from vport.links.base import Link
+from vport.links.readiness import notify_closing, serve_readable
 from vport.links.tuntap import open_device, set_features
 from vport.netdev import in_namespace
 from vport.offload import (
@@ -43,7 +48,7 @@ if TYPE_CHECKING:
 
 # --- how much is read in one turn, before others get theirs ---
 
-FRAMES_A_TURN: Final = 256  # a quarter of a millisecond at a microsecond each
+FRAMES_A_TURN: Final = 256  # a quarter of a millisecond at a microsecond each, where they do not cost more
 BYTES_A_TURN: Final = 192 * 1024  # four superframes; more leaves the processor's second-level cache
 _ROOM: Final = 65536 + 64  # bytes of the largest superframe, with some slack
 
@@ -159,6 +164,7 @@ class TapLink(Link):
         self._headers = bytearray(FRAMES_A_TURN * self._header_size)
         self._header_views = _pieces(memoryview(self._headers), self._header_size, FRAMES_A_TURN)
         self._sizes: list[int] = []
+        self._pace = Pace(FRAMES_A_TURN)
 
     # --- from the device ---
 
@@ -168,31 +174,33 @@ class TapLink(Link):
         Raises:
             LinkError: the device was deleted.
         """
-        task_status.started()
-        try:
-            while self._descriptor >= 0:
-                await trio.lowlevel.wait_readable(self._descriptor)
-                while self._descriptor >= 0 and self._turn(sink):
-                    await trio.lowlevel.checkpoint()
-        except trio.ClosedResourceError:
+        if self._descriptor < 0:
+            task_status.started()
             return
+        with contextlib.suppress(trio.ClosedResourceError):
+            task_status.started()
+            await serve_readable(self._descriptor, lambda: self._turn(sink))
 
     def _turn(self, sink: Sink) -> bool:
         """Deliver what one turn allows; return whether more may be waiting."""
-        more = self._fill()
+        if self._descriptor < 0:
+            return False
+        started = time.thread_time()
+        more = self._fill(self._pace.limit)
         for train in self._trains():
             sink.deliver(train)
         sink.flush()
+        self._pace.took(time.thread_time() - started)
         return more
 
-    def _fill(self) -> bool:
-        """Read frames one behind the other into the buffer; return whether more may be waiting."""
+    def _fill(self, limit: int) -> bool:
+        """Read up to ``limit`` frames, one behind the other; return whether more may be waiting."""
         descriptor, buffer, skip, readv = self._descriptor, self._buffer, self._header_size, os.readv
         sizes = self._sizes
         sizes.clear()
         position = 0
         try:
-            for header in self._header_views:
+            for header in islice(self._header_views, limit):
                 size = readv(descriptor, (header, buffer[position : position + _ROOM])) - skip
                 sizes.append(size)
                 position += size
@@ -282,7 +290,7 @@ class TapLink(Link):
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
-        trio.lowlevel.notify_closing(descriptor)
+        notify_closing(descriptor)
         _release(descriptor)
 
 

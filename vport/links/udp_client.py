@@ -29,6 +29,7 @@ from vport.links.datagrams import (
 )
 from vport.links.inbox import without_short
 from vport.links.postbox import open_postbox
+from vport.links.readiness import notify_closing, serve_readable
 from vport.train import Train, lone
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ class UdpClient(Link):
         return list(self._known)
 
     def _open_session(self, family: int, address: SocketAddress) -> Session:
-        sock = open_socket(family)
+        sock = open_socket(family, offload=self._locator.offload)
         try:
             complaint = raise_buffers(sock)
             if complaint and not self._complained:
@@ -230,35 +231,33 @@ class UdpClient(Link):
         try:
             with session.scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._receive, session, sink)
+                    nursery.start_soon(
+                        serve_readable, session.sock.fileno(), lambda: self._receive(session, sink)
+                    )
                     nursery.start_soon(self._upkeep, session, backoff)
                     if not is_literal(self._locator.host):
                         nursery.start_soon(self._watch_name, session)
         finally:
             self._session = None
-            trio.lowlevel.notify_closing(session.sock)
+            notify_closing(session.sock.fileno())
             session.sock.close()
         if session.settled and not session.is_urgent:
             self._candidates = []  # look the name up again and begin with the best address
         if session.failure is not None:
             self._lost(f"{format_address(session.peer)}: {session.failure}")
 
-    async def _receive(self, session: Session, sink: Sink) -> None:
-        while True:
-            try:
-                arrivals, more = session.inbox.receive()
-            except OSError as error:
-                if error.errno == errno.EMSGSIZE:  # a router tells its MTU; sending takes it from there
-                    continue
+    def _receive(self, session: Session, sink: Sink) -> bool:
+        """Deliver a bounded batch of what has come; return whether more may be waiting."""
+        try:
+            arrivals, more = session.inbox.receive()
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:  # a router tells its MTU; sending takes it from there
                 session.fail(reason_of(error))
-                return
-            if arrivals:
-                session.announcer.heard_at = time.monotonic()
-                self._deliver(arrivals, sink)
-            if more:
-                await trio.lowlevel.checkpoint()
-            else:
-                await trio.lowlevel.wait_readable(session.sock)
+            return False
+        if arrivals:
+            session.announcer.heard_at = time.monotonic()
+            self._deliver(arrivals, sink)
+        return more
 
     def _deliver(self, arrivals: list[Arrival], sink: Sink) -> None:
         for _, data, frame_size in arrivals:
@@ -336,4 +335,4 @@ async def open_udp_client(locator: UdpLocator) -> UdpClient:
     """
     if not locator.host:
         raise LinkError(f"{locator}: names no host to call; write udp://HOST:{locator.port}")
-    return UdpClient(locator)
+    return UdpClient(locator, segmentation=locator.offload, batches=locator.offload)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vswitch.management.command import Menu, Optional, Session, command
-from vswitch.management.port import PORT, existing_port
+from vport.shell.command import Menu, Optional, Reply, Session, command
+from vswitch.management.lookup import PORT, existing_port
 
 if TYPE_CHECKING:
     from vport.links.dhcp import DhcpLink
@@ -25,15 +25,17 @@ def _servers(port: Port) -> list[DhcpLink]:
 
 
 @command("dhcp/print", "print DHCP servers with their leases", Optional(PORT), prints=True)
-def print_leases(control: Control, session: Session, number: int | None) -> list[str]:
+def print_leases(control: Control, session: Session, number: int | None) -> Reply:
     """Print the servers of all ports, or of one."""
     ports = list(control.bridge.ports) if number is None else [existing_port(control, number)]
-    return [
+    found = [(port.number, server) for port in ports for server in _servers(port)]
+    lines = [
         line
-        for port in ports
-        for server in _servers(port)
-        for line in (f"Port {port.number:04d} {server.description}", *map("  {}".format, server.describe()))
+        for port_number, server in found
+        for line in (f"Port {port_number:04d} {server.description}", *map("  {}".format, server.describe()))
     ]
+    documents = ({"port": port_number, **server.document()} for port_number, server in found)
+    return Reply(lines, document=documents)
 
 
 MENU: Final = Menu("dhcp", "DHCP SERVER MENU", (print_leases,))

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from vswitch.management import debug, dhcp, general, port, slirp, vlan
+from vport.shell.command import Catalog, Menu
+from vport.shell.script import load
+from vswitch.management import config, debug, dhcp, general, plugin, port_links, slirp, vlan
 from vswitch.management import hash as hash_
-from vswitch.management.command import Catalog
 
 
 def switch_catalog() -> Catalog:
-    """Make the catalog of all commands of a switch."""
-    return Catalog((general.MENU, debug.MENU, hash_.MENU, port.MENU, vlan.MENU, slirp.MENU, dhcp.MENU))
+    """Make the catalog of all commands of a switch. Each switch has its own: plugins add to it."""
+    return Catalog(
+        (
+            Menu("", "", (*general.COMMANDS, load)),
+            debug.MENU,
+            plugin.MENU,
+            hash_.MENU,
+            port_links.PORT_MENU,
+            vlan.MENU,
+            port_links.LISTEN_MENU,
+            slirp.MENU,
+            dhcp.MENU,
+            config.MENU,
+        )
+    )

@@ -7,11 +7,12 @@ core's events become text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, assert_never
 
 from vport.ethernet import format_mac
+from vport.shell.message import Category, Message
 from vswitch.events import (
+    AccessRefused,
     EndpointAdded,
     EndpointRemoved,
     FdbEntryAdded,
@@ -26,36 +27,13 @@ if TYPE_CHECKING:
     from vswitch.events import Event
 
 
-@dataclass(frozen=True, slots=True)
-class Category:
-    """A kind of message.
-
-    Attributes:
-        path: its name; ``debug/add`` takes any beginning of it.
-        tag: its number, written in octal; below 0o100, since libvdemgmt looks for lines with ``30``.
-        help: one line that says when such a message is sent.
-    """
-
-    path: str
-    tag: int
-    help: str
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message as it is sent: one line."""
-
-    category: Category
-    text: str
-
-
-LOST: Final = Category("debug/lost", 0o001, "messages were lost")
 FDB_ADDED: Final = Category("hash/+", 0o011, "hash: a station was learned")
 FDB_REMOVED: Final = Category("hash/-", 0o012, "hash: a station was forgotten")
 STATION_MOVED: Final = Category("hash/move", 0o013, "hash: a station moved to another port")
 PORT_ADDED: Final = Category("port/+", 0o021, "new port")
 PORT_REMOVED: Final = Category("port/-", 0o022, "port without endpoints")
 DESCRIPTION_SET: Final = Category("port/descr", 0o023, "description of an endpoint")
+ACCESS_REFUSED: Final = Category("port/refused", 0o024, "access to a port refused")
 ENDPOINT_ADDED: Final = Category("port/ep/+", 0o031, "new endpoint")
 ENDPOINT_REMOVED: Final = Category("port/ep/-", 0o032, "endpoint gone")
 
@@ -68,6 +46,7 @@ CATEGORIES: Final = (
     DESCRIPTION_SET,
     ENDPOINT_ADDED,
     ENDPOINT_REMOVED,
+    ACCESS_REFUSED,
 )
 """What sessions can ask for, in the order of ``debug/list``. ``LOST`` comes unasked with any of them."""
 
@@ -94,6 +73,10 @@ def describe(event: Event) -> list[Message]:
             ]
         case EndpointRemoved():
             return [Message(ENDPOINT_REMOVED, _endpoint(event))]
+        case AccessRefused():
+            return [
+                Message(ACCESS_REFUSED, f'Port {event.port:02d} -> "{event.description}": {event.reason}')
+            ]
         case _:
             assert_never(event)
 

@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING, Final
 from vport.errors import CommandError
 from vport.forwards import HostEnd, HostForward
 from vport.links.slirp import SlirpLink
-from vswitch.management.command import Menu, Optional, Session, Word, command
-from vswitch.management.port import PORT, existing_port
+from vport.shell.command import Menu, Optional, Reply, Session, Word, command
+from vswitch.management.lookup import PORT, existing_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vswitch.management.control import Control
-    from vswitch.ports import Port
+    from vswitch.ports import Endpoint, Port
 
 
-def _networks(port: Port) -> list[SlirpLink]:
-    return [endpoint.link for endpoint in port.endpoints if isinstance(endpoint.link, SlirpLink)]
+def _networks(port: Port) -> list[tuple[Endpoint, SlirpLink]]:
+    return [(one, one.link) for one in port.endpoints if isinstance(one.link, SlirpLink)]
 
 
-def _network(control: Control, number: int) -> SlirpLink:
+def _network(control: Control, number: int) -> tuple[Endpoint, SlirpLink]:
     """Find the user-mode network in a port.
 
     Raises:
@@ -35,16 +33,17 @@ def _network(control: Control, number: int) -> SlirpLink:
 
 
 @command("slirp/print", "print user-mode networks: forwards, connections", Optional(PORT), prints=True)
-def print_networks(control: Control, session: Session, number: int | None) -> Iterator[str]:
+def print_networks(control: Control, session: Session, number: int | None) -> Reply:
     """Print the networks of all ports, or of one."""
     ports = list(control.bridge.ports) if number is None else [existing_port(control, number)]
+    found = [(port.number, network) for port in ports for _, network in _networks(port)]
     lines = [
         line
-        for port in ports
-        for network in _networks(port)
-        for line in (f"Port {port.number:04d} {network.description}", *map("  {}".format, network.describe()))
+        for port_number, network in found
+        for line in (f"Port {port_number:04d} {network.description}", *map("  {}".format, network.describe()))
     ]
-    return iter(lines)
+    documents = ({"port": port_number, **network.document()} for port_number, network in found)
+    return Reply(lines, document=documents)
 
 
 @command(
@@ -55,7 +54,9 @@ def print_networks(control: Control, session: Session, number: int | None) -> It
 )
 def add_forward(control: Control, session: Session, number: int, text: str) -> None:
     """Begin to listen on this machine for a station."""
-    _network(control, number).add_forward(HostForward.read(text))
+    endpoint, network = _network(control, number)
+    network.add_forward(HostForward.read(text))
+    control.plugboard.relocate(endpoint, network.locator)
 
 
 @command(
@@ -66,7 +67,9 @@ def add_forward(control: Control, session: Session, number: int, text: str) -> N
 )
 def remove_forward(control: Control, session: Session, number: int, text: str) -> None:
     """Stop listening on this machine; connections that exist go on."""
-    _network(control, number).remove_forward(HostEnd.read(text))
+    endpoint, network = _network(control, number)
+    network.remove_forward(HostEnd.read(text))
+    control.plugboard.relocate(endpoint, network.locator)
 
 
 MENU: Final = Menu("slirp", "USER-MODE NETWORK MENU", (print_networks, add_forward, remove_forward))

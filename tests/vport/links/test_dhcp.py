@@ -18,7 +18,7 @@ from tests.vport.dhcp.clients import SERVER, frame, query_frame
 from vport.errors import LinkError
 from vport.ethernet import format_mac
 from vport.links import open_link
-from vport.links.dhcp import MAX_QUEUED_BYTES, DhcpLink, replace_file
+from vport.links.dhcp import MAX_QUEUED_BYTES, DhcpLink
 from vport.train import Train, lone
 
 if TYPE_CHECKING:
@@ -150,17 +150,6 @@ async def test_impossible_files_are_refused_at_start(tmp_path: Path) -> None:
     ):
         with pytest.raises(LinkError, match=complaint):
             await open_link(f"{POOL}&file={path}")
-
-
-def test_replacing_a_file_leaves_the_old_one_when_it_fails(tmp_path: Path) -> None:
-    file = tmp_path / "leases"
-    file.write_text("old")
-    (tmp_path / ".leases.new").mkdir()
-
-    with pytest.raises(OSError, match="directory"):
-        replace_file(file, "new")
-
-    assert file.read_text() == "old"
 
 
 async def test_unreachable_name_server_is_a_server_failure(nursery: trio.Nursery) -> None:

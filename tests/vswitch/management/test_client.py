@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vport.errors import RemoteProtocolError
+from vport.shell.command import Reply
+from vport.shell.protocol import encode_reply
 from vswitch.management.client import (
     MAX_LINE,
     Answer,
@@ -18,8 +20,6 @@ from vswitch.management.client import (
     Greeting,
     Notice,
 )
-from vswitch.management.command import Reply
-from vswitch.management.protocol import encode_reply
 
 BANNER = b"VDE switch V.2.3.2\n(C) Virtual Square Team (coord. R. Davoli) 2005,2006,2007 - GPLv2\n\nvde$ "
 SESSION = (

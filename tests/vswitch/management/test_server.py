@@ -14,8 +14,8 @@ import trio
 
 from tests.vswitch.management.small_switch import SmallSwitch, running
 from vport.errors import LinkError, SettingsError
+from vport.shell.unix_socket import ManagementSocket
 from vswitch.management.general import BANNER
-from vswitch.management.unix_socket import ManagementSocket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,0 +1,227 @@
+"""Sealing and opening many messages of one size at once, in one buffer that UDP_SEGMENT and UDP_GRO take.
+
+What a message costs in Python, apart from the cipher, is slices, nonces and headers. So a buffer is cut
+into its slices once per message size, the headers and nonces of a whole train are written through
+strided numpy views, and ``map`` calls the cipher on columns. Plaintexts lie where the cipher wants them
+and are sealed in place; sealed messages are copied in and opened in place, so that the bytes
+of the receiver stay as they are: a failed ``decrypt_into`` leaves forged plaintext behind.
+
+``Keypair.seal`` and ``Keypair.open`` do the same for one message; a test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from functools import cache
+from itertools import repeat
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from cryptography.exceptions import InvalidTag
+
+from vport.errors import RemoteProtocolError
+from vport.wireguard.constants import (
+    MAX_DATAGRAMS_SIZE,
+    MAX_SEGMENTS,
+    TAG_SIZE,
+    TRANSPORT_HEADER_SIZE,
+    TRANSPORT_OVERHEAD,
+    MessageType,
+)
+from vport.wireguard.plaintext import pad, padded_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from vport.ethernet import Buffer
+    from vport.wireguard.keypair import Keypair
+    from vport.wireguard.plaintext import PlaintextTrain
+
+    Rows = NDArray[np.uint8]
+    """Plaintexts of one size, one per row."""
+
+_NONCE_SIZE: Final = 12
+_POOL_LIMIT: Final = 16  # buffers kept, of at most 64 KiB and 20 KiB of slices
+
+
+@cache
+def _splitter(count: int) -> Callable[[Buffer], tuple[Any, ...]]:
+    return struct.Struct(f"{_NONCE_SIZE}s" * count).unpack_from
+
+
+def capacity(size: int) -> int:
+    """How many messages of ``size`` bytes go into one send or receive."""
+    return min(MAX_SEGMENTS, MAX_DATAGRAMS_SIZE // size)
+
+
+class _SegmentBuffer:
+    """Room for messages of ``size`` bytes, with every slice and view made beforehand."""
+
+    __slots__ = (
+        "_counters",
+        "_heads",
+        "_nonce_counters",
+        "_nonces",
+        "_steps",
+        "plain",
+        "rows",
+        "sealed",
+        "view",
+    )
+
+    def __init__(self, size: int) -> None:
+        count = capacity(size)
+        end = size * count
+        buffer = bytearray(min(end + size, MAX_DATAGRAMS_SIZE))  # a shorter message may follow
+        self.view = memoryview(buffer)
+        self.sealed = [self.view[at + TRANSPORT_HEADER_SIZE : at + size] for at in range(0, end, size)]
+        self.plain = [piece[:-TAG_SIZE] for piece in self.sealed]
+        self.rows: Rows = np.ndarray((count, size), np.uint8, buffer)
+        self._heads: NDArray[np.uint64] = np.ndarray((count,), "<u8", buffer, 0, (size,))
+        self._counters: NDArray[np.uint64] = np.ndarray((count,), "<u8", buffer, 8, (size,))
+        self._nonces = bytearray(_NONCE_SIZE * count)
+        self._nonce_counters: NDArray[np.uint64] = np.ndarray(
+            (count,), "<u8", self._nonces, 4, (_NONCE_SIZE,)
+        )
+        self._steps = np.arange(count, dtype=np.uint64)
+
+    def write_headers(self, receiver: int, first: int, count: int) -> tuple[bytes, ...]:
+        """Write the headers of ``count`` messages from counter ``first``; give the nonces."""
+        counters = self._steps[:count] + np.uint64(first)
+        self._heads[:count] = MessageType.TRANSPORT | receiver << 32
+        self._counters[:count] = counters
+        self._nonce_counters[:count] = counters
+        return _splitter(count)(self._nonces)
+
+    def read_headers(self, count: int) -> tuple[NDArray[np.uint64], tuple[bytes, ...]]:
+        """Give the counters of ``count`` messages, copied, and the nonces."""
+        counters = self._counters[:count].copy()
+        self._nonce_counters[:count] = counters
+        return counters, _splitter(count)(self._nonces)
+
+    def is_run(self, counters: NDArray[np.uint64]) -> bool:
+        """Whether the counters follow each other without a gap."""
+        return bool((counters - counters[0] == self._steps[: len(counters)]).all())
+
+
+class _Pool:
+    """Buffers by message size and place within a call; what was not used longest goes."""
+
+    __slots__ = ("_buffers",)
+
+    def __init__(self) -> None:
+        self._buffers: dict[tuple[int, int], _SegmentBuffer] = {}
+
+    def get(self, size: int, place: int) -> _SegmentBuffer:
+        buffer = self._buffers.pop((size, place), None)
+        if buffer is None:
+            if len(self._buffers) >= _POOL_LIMIT:
+                del self._buffers[next(iter(self._buffers))]
+            buffer = _SegmentBuffer(size)
+        self._buffers[size, place] = buffer
+        return buffer
+
+
+class Sealer:
+    """Seals trains of plaintexts. What it returns is lent until ``restart``."""
+
+    __slots__ = ("_place", "_pool")
+
+    def __init__(self) -> None:
+        self._pool = _Pool()
+        self._place = 0
+
+    def restart(self) -> None:
+        """Take all buffers back."""
+        self._place = 0
+
+    def seal(self, keypair: Keypair, train: PlaintextTrain, mtu: int) -> list[tuple[Buffer, int]]:
+        """Seal a train: datagrams back to back and their size, in as many pieces as sends it takes.
+
+        Raises:
+            LocalProtocolError: the keypair has not that many counters left.
+        """
+        size = padded_size(len(train.prefix) + train.size, mtu) + TRANSPORT_OVERHEAD
+        limit = capacity(size)
+        total = len(train.data) // train.size
+        if train.messages == 1 or limit < 2:
+            messages = (keypair.seal(pad(plaintext, mtu)) for plaintext in train.plaintexts())
+            return [(message, len(message)) for message in messages]
+        pieces: list[tuple[Buffer, int]] = []
+        for start in range(0, total, limit):
+            count = min(limit, total - start)
+            view, used = self._seal_rows(keypair, train, start, count, size).view, count * size
+            if train.tail and start + count == total:
+                message = keypair.seal(pad(train.tail, mtu))
+                if used + len(message) > len(view) or count == MAX_SEGMENTS:
+                    return [*pieces, (view[:used], size), (message, len(message))]
+                view[used : used + len(message)] = message
+                used += len(message)
+            pieces.append((view[:used], size))
+        return pieces
+
+    def _seal_rows(
+        self, keypair: Keypair, train: PlaintextTrain, start: int, count: int, size: int
+    ) -> _SegmentBuffer:
+        buffer = self._pool.get(size, self._place)
+        self._place += 1
+        body = TRANSPORT_HEADER_SIZE + len(train.prefix)
+        source = np.frombuffer(train.data, np.uint8, count * train.size, start * train.size)
+        rows = buffer.rows[:count]
+        if train.prefix:
+            rows[:, TRANSPORT_HEADER_SIZE:body] = np.frombuffer(train.prefix, np.uint8)
+        rows[:, body : body + train.size] = source.reshape(count, train.size)
+        rows[:, body + train.size : size - TAG_SIZE] = 0
+        nonces = buffer.write_headers(keypair.remote_index, keypair.take(count), count)
+        deque(map(keypair.sender.encrypt_into, nonces, buffer.plain, repeat(None), buffer.sealed), 0)
+        return buffer
+
+
+class Opener:
+    """Opens trains of messages. The rows it returns are lent until the next call."""
+
+    __slots__ = ("_pool",)
+
+    def __init__(self) -> None:
+        self._pool = _Pool()
+
+    def open(self, keypair: Keypair, data: Buffer, size: int) -> tuple[Rows, int, int]:
+        """Open messages of ``size`` bytes each, all of ``keypair``, at most ``capacity(size)``.
+
+        Counters are marked in the replay window. Returns the plaintexts that are genuine and fresh, in
+        order, and how many messages were forged and how many replayed.
+        """
+        count = len(data) // size
+        buffer = self._pool.get(size, 0)
+        buffer.rows[:count] = np.frombuffer(data, np.uint8).reshape(count, size)
+        counters, nonces = buffer.read_headers(count)
+        try:
+            deque(map(keypair.receiver.decrypt_into, nonces, buffer.sealed, repeat(None), buffer.plain), 0)
+        except InvalidTag:
+            return self._open_each(keypair, memoryview(data), size)
+        rows = buffer.rows[:count, TRANSPORT_HEADER_SIZE : size - TAG_SIZE]
+        if buffer.is_run(counters) and keypair.replay.accept_run(int(counters[0]), count):
+            return rows, 0, 0
+        fresh = np.array([keypair.replay.accept(counter) for counter in counters.tolist()])
+        return rows[fresh], 0, count - int(fresh.sum())
+
+    def _open_each(self, keypair: Keypair, data: memoryview, size: int) -> tuple[Rows, int, int]:
+        """Do the same message by message, to keep the genuine ones beside a forged one."""
+        plaintexts: list[bytes] = []
+        forged = replayed = 0
+        for start in range(0, len(data), size):
+            try:
+                counter, plaintext = keypair.open(data[start : start + size])
+            except RemoteProtocolError:
+                forged += 1
+                continue
+            if keypair.replay.accept(counter):
+                plaintexts.append(plaintext)
+            else:
+                replayed += 1
+        rows: Rows = np.array(bytearray().join(plaintexts), np.uint8)
+        return rows.reshape(len(plaintexts), size - TRANSPORT_OVERHEAD), forged, replayed
