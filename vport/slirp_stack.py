@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vport.errors import LinkError, SettingsError
 from vport.forwards import Transport
 from vport.libslirp import CONFIG_VERSION, HOSTFWD_UDP, HOSTFWD_V6ONLY, NEVER, load
+from vport.slirp_segments import STACK_MTU
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +89,7 @@ class Stack:
         config.disable_dhcp = settings.dhcp_start is None
         config.vnameserver.s_addr = _in_addr(settings.dns_address or IPv4Address(0))
         config.disable_dns = settings.dns_address is None
-        config.if_mtu = config.if_mru = settings.mtu
+        config.if_mtu = config.if_mru = STACK_MTU
         config.disable_host_loopback = not settings.loopback
         config.vhostname = self._text(settings.hostname)
         config.vdomainname = self._text(settings.domain)

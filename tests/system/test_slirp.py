@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.lan_parts import Lab, Station, make_lab, require_slirp, until_has_ipv6
+from tests.system.lan_parts import UDP_ECHO, Lab, Station, make_lab, require_slirp, until_has_ipv6
 from tests.system.processes import VPORT
 from tests.system.requirements import require_program
 from tests.system.waiting import wait_until
@@ -131,6 +133,57 @@ def test_long_transfers_arrive_whole(lab: tuple[Lab, Station]) -> None:
         for options in ([], ["-R"], ["-P", "4"]):
             done = station.host.run(["iperf3", "-c", OUTSIDE, "-t", "1", *options])
             assert done.returncode == 0, done.stdout + done.stderr
+
+
+SLOW_READER = """
+import socket, time
+s = socket.create_server(("", 9), backlog=5)
+print("reading", flush=True)
+c, _ = s.accept()
+total, start = 0, time.monotonic()
+while data := c.recv(65536):
+    total += len(data)
+    time.sleep(0.01)
+print("got", total, flush=True)
+"""
+
+SEND_MUCH = """
+import socket, sys
+c = socket.create_connection((sys.argv[1], 9), 5)
+c.sendall(bytes(8_000_000))
+c.close()
+"""
+
+
+def test_upload_to_a_slow_reader_goes_on_whenever_it_reads(lab: tuple[Lab, Station]) -> None:
+    made, station = lab
+    with made.underlay["O"].start(["python3", "-c", SLOW_READER]) as reader:
+        reader.wait_for("reading")
+        assert station.host.run(["python3", "-c", SEND_MUCH, OUTSIDE], seconds=20).returncode == 0
+        # 1.5 s at the reader's pace; each window that opens unnoticed would cost 0.2 s and more.
+        reader.wait_for("got 8000000", 10)
+
+
+def test_large_datagrams_come_in_fragments(lab: tuple[Lab, Station]) -> None:
+    code = UDP_ECHO.replace('b"round trip"', "bytes(8000)").replace(
+        "s.recv(100).decode()", "len(s.recv(9000))"
+    )
+    done = lab[1].host.run([sys.executable, "-c", code, OUTSIDE])
+
+    assert done.stdout == "8000\n", done.stderr
+
+
+def test_station_with_a_small_mtu_gets_segments_that_fit(tmp_path: Path) -> None:
+    require_slirp()
+    require_program("iperf3")
+    with make_lab(tmp_path) as made:
+        (station,) = made.switch("slirp://10.0.2.0/24")
+        station.host.ip("link set lan0 mtu 900")
+        station.udhcpc()
+        with made.underlay["O"].start(["iperf3", "-s", "--forceflush"]) as server:
+            server.wait_for("Server listening")
+            done = station.host.run(["iperf3", "-c", OUTSIDE, "-t", "1", "-R", "-J"])
+        assert json.loads(done.stdout)["end"]["sum_received"]["bits_per_second"] > 1e7
 
 
 def test_restricted_network_lets_nothing_out(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import logging
 import resource
 import select
 from dataclasses import replace
+from itertools import groupby
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,14 @@ from vport.links.readiness import notify_closing, serve_readable
 from vport.links.slirp_relay import ACCEPT_EVERY, Relays
 from vport.offload import VnetFlag, complete_checksums, plain
 from vport.rate_limit import RateLimit
+from vport.slirp_segments import (
+    LONGEST_SYN,
+    OfferedSizes,
+    fitted,
+    limit_offer,
+    mss_position,
+    multiply_offer,
+)
 from vport.slirp_stack import Stack
 from vport.train import Train
 from vport.virtio_net import GSO_ECN, GsoType
@@ -44,6 +53,7 @@ _ROUTER_PREFIX: Final = b"\x52\x55"  # and the router's IPv4 address: its MAC ad
 _TCP: Final = 6
 _SYN_ACK: Final = 0x12
 _SYN: Final = 0x02
+_HEADERS: Final = 40  # of IPv4 and TCP: the least that stands in front of a segment's payload
 _TCP_SUPERFRAMES: Final = (int(GsoType.TCPV4), int(GsoType.TCPV6))
 
 # Events of libslirp and of epoll differ in two bits (libslirp.h, epoll_ctl(2)).
@@ -76,6 +86,7 @@ class SlirpLink(Link):
         self._epoll = select.epoll()
         self._sleep: trio.CancelScope | None = None
         self._due_at = inf
+        self._offered = OfferedSizes()
         self._is_closed = False
         self._full = RateLimit(burst=1, interval=30.0)
         # A connection to a forwarded address has no descriptor until its handshake is complete: only its
@@ -120,12 +131,27 @@ class SlirpLink(Link):
             self.discards["malformed superframe"] += 1
             return
         step = whole.frame_size * ACCEPT_EVERY
-        view = memoryview(whole.data)
+        view = self._multiply_offers(whole)
         for start in range(0, len(view), step):
             self._relays.accept_waiting()
             self._input(view[start : start + step], whole.frame_size)
         if self._sleep is not None:
             self._sleep.cancel()
+
+    def _multiply_offers(self, train: Train) -> memoryview:
+        """Let stations offer long TCP segments; only short frames can be such an offer."""
+        view, size = memoryview(train.data), train.frame_size
+        last = len(view) % size or size
+        if last > LONGEST_SYN and size > LONGEST_SYN:
+            return view
+        starts = range(0, len(view), size) if size <= LONGEST_SYN else [len(view) - last]
+        is_ours = False  # a train's bytes are somebody else's
+        for start in starts:
+            if mss_position(view[start : start + size]) is not None:
+                view = view if is_ours else memoryview(bytearray(view))
+                is_ours = True
+                multiply_offer(view[start : start + size], self._offered)
+        return view
 
     def _input(self, frames: memoryview, size: int) -> None:
         """Take a few frames, while there is room for the connections that they may begin."""
@@ -229,11 +255,30 @@ class SlirpLink(Link):
             return
         frames, sizes = self._stack.take_frames()
         view = memoryview(frames)
+        mtu = self.locator.mtu
+        surely_fits = HEADER_SIZE + mtu - max(0, mtu - _HEADERS - self._offered.least)
         start = 0
-        for size, end in _runs(sizes):
-            sink.deliver(Train(view[start:end], size))
-            start = end
+        for is_long, group in groupby(sizes, surely_fits.__lt__):
+            if is_long:
+                for size in group:
+                    self._deliver_long(view[start : start + size], sink)
+                    start += size
+                continue
+            base = start
+            for size, end in _runs(list(group)):
+                if size <= LONGEST_SYN:
+                    for at in range(start, base + end, size):
+                        limit_offer(view[at : at + size], mtu)
+                sink.deliver(Train(view[start : base + end], size))
+                start = base + end
         sink.flush()
+
+    def _deliver_long(self, frame: memoryview, sink: Sink) -> None:
+        trains = fitted(frame, self.locator.mtu, self._offered)
+        if not trains:
+            self.discards["longer than the MTU"] += 1
+        for train in trains:
+            sink.deliver(train)
 
     # --- forwarded ports and state, for the management shell ---
 
