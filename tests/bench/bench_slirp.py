@@ -21,6 +21,7 @@ import statistics
 import subprocess
 import tempfile
 from contextlib import ExitStack, contextmanager
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,9 +154,10 @@ def main() -> None:
     print(f"{'':16}" + "".join(f"{figure:>14}" for figure in arguments.f))
     median = {key: statistics.median(found) for key, found in results.items()}
     for contender in arguments.c:
-        print(f"{contender:16}" + "".join(f"{median[contender, figure]:14.0f}" for figure in arguments.f))
+        shown = (median[contender, figure] for figure in arguments.f)
+        print(f"{contender:16}" + "".join(f"{one:14.0f}" if one else f"{'failed':>14}" for one in shown))
     if {"ours", "slirpvde"} <= set(arguments.c):
-        ratios = [median["ours", figure] / (median["slirpvde", figure] or 1) for figure in arguments.f]
+        ratios = [median["ours", figure] / (median["slirpvde", figure] or nan) for figure in arguments.f]
         print(f"{'ours/slirpvde':16}" + "".join(f"{ratio:14.2f}" for ratio in ratios))
 
 
