@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, unquote
 
+from vport.device_locators import PacketLocator, TunLocator, VxlanLocator
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, format_mac
 from vport.lan_locators import DhcpLocator, SlirpLocator
@@ -52,14 +53,17 @@ __all__ = [
     "InterfaceAddress",
     "IpAddress",
     "Locator",
+    "PacketLocator",
     "SlirpLocator",
     "StdioLocator",
     "TapLocator",
     "TcpLocator",
+    "TunLocator",
     "UdpLocator",
     "UnixLocator",
     "UnixgramLocator",
     "VdeLocator",
+    "VxlanLocator",
     "explain",
     "file_path",
     "integer",
@@ -182,6 +186,9 @@ SCHEMES: Final[dict[str, type[Locator]]] = {
         CmdLocator,
         SlirpLocator,
         DhcpLocator,
+        PacketLocator,
+        TunLocator,
+        VxlanLocator,
     )
 }
 

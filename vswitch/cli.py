@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from vport._version import __version__
+from vport.daemon import detach, log_to_syslog
 from vport.errors import SettingsError
 from vport.files import read_text
 from vport.locator import (
@@ -40,7 +41,6 @@ from vswitch.config import (
     SwitchSettings,
 )
 from vswitch.config_file import SIZE_MAX, file_mode, read_config
-from vswitch.daemon import detach, log_to_syslog
 from vswitch.fdb import CAPACITY_MAX, FdbSettings
 from vswitch.ports import DEFAULT_PORT_LIMIT, PORT_LIMIT_MAX
 from vswitch.systemd import Supervisor
@@ -210,6 +210,29 @@ def _add_link_options(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
 
 
+def add_vde_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the control directory for VDE's clients, with the letters that vde_switch has."""
+    group = parser.add_argument_group("clients of VDE: vde_plug, vde_plug2tap, slirpvde, QEMU -netdev vde")
+    group.add_argument(
+        "-s", "--sock", "--vdesock", "--unix", type=_reader(file_path), metavar="DIR",
+        help="serve this control directory: short for --listen vde://DIR?mode=…",
+    )  # fmt: skip
+    group.add_argument(
+        "-m",
+        "--mode",
+        type=_reader(file_mode),
+        metavar="MODE",
+        help="permissions of its sockets, octal (default 0600)",
+    )
+    group.add_argument(
+        "--dirmode",
+        type=_reader(file_mode),
+        metavar="MODE",
+        help="permissions of the directory (default: made from --mode)",
+    )
+    group.add_argument("-g", "--group", metavar="GROUP", help="group of the directory and its sockets")
+
+
 def _add_management_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "-M",
@@ -241,29 +264,6 @@ def _add_program_options(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     group.add_argument("--nostdin", action="store_true", help="read no commands from the terminal")
     group.add_argument("--debug", action="store_true", help="log what only a developer wants to know")
-
-
-def add_vde_options(parser: argparse.ArgumentParser) -> None:
-    """Describe the control directory for VDE's clients, with the letters that vde_switch has."""
-    group = parser.add_argument_group("clients of VDE: vde_plug, vde_plug2tap, slirpvde, QEMU -netdev vde")
-    group.add_argument(
-        "-s", "--sock", "--vdesock", "--unix", type=_reader(file_path), metavar="DIR",
-        help="serve this control directory: short for --listen vde://DIR?mode=…",
-    )  # fmt: skip
-    group.add_argument(
-        "-m",
-        "--mode",
-        type=_reader(file_mode),
-        metavar="MODE",
-        help="permissions of its sockets, octal (default 0600)",
-    )
-    group.add_argument(
-        "--dirmode",
-        type=_reader(file_mode),
-        metavar="MODE",
-        help="permissions of the directory (default: made from --mode)",
-    )
-    group.add_argument("-g", "--group", metavar="GROUP", help="group of the directory and its sockets")
 
 
 def vde_listener(arguments: argparse.Namespace) -> list[Locator]:

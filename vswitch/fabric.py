@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vport.links.base import Link, Listener
+    from vport.links.base import Link, Listener, Sink
     from vport.train import Train
     from vswitch.bridge import Bridge
     from vswitch.events import Event
-    from vswitch.ports import Endpoint
+    from vswitch.ports import Endpoint, Port
 
 
 class Fabric:
@@ -38,7 +38,7 @@ class Fabric:
         self.relay = bridge.receive
         self._publish = publish
         self._places: dict[Endpoint, Place] = {}
-        self.unflushed: dict[object, Link] = {}  # links that were given something, one for each outlet
+        self.unflushed: dict[object, Link | Sink] = {}  # what was given something, one for each outlet
 
     def attach(
         self,
@@ -88,6 +88,11 @@ class Fabric:
         if self.bridge.events:
             self._publish(self.bridge.events.drain())
 
+    def carry(self, port: Port, train: Train) -> None:
+        """Relay what came in on ``port``: borrowed until ``flush``."""
+        for leaving_on, leaving in self.relay(port, train, self.clock()):
+            leaving_on.transmit(leaving, self.unflushed)
+
     def flush(self) -> None:
         """Let every link that was given something finish with it."""
         if self.unflushed:
@@ -115,12 +120,17 @@ class Place:
 
     def deliver(self, train: Train) -> None:
         """Relay ``train``: borrowed until ``flush``."""
-        fabric = self._fabric
-        for port, leaving in fabric.relay(self.endpoint.port, train, fabric.clock()):
-            port.transmit(leaving, fabric.unflushed)
+        incoming = self.endpoint.port.incoming
+        if incoming is None:
+            self._fabric.carry(self.endpoint.port, train)
+        else:
+            incoming.deliver(train)
 
     def flush(self) -> None:
         """Finish with everything delivered so far."""
+        incoming = self.endpoint.port.incoming
+        if incoming is not None:
+            incoming.flush()
         self._fabric.flush()
 
     def detach(self, reason: str) -> None:

@@ -19,7 +19,7 @@ from vswitch.access import AccessRule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vport.links.base import Link
+    from vport.links.base import Link, Sink
     from vport.train import Train
 
 PortNumber = NewType("PortNumber", int)
@@ -87,11 +87,22 @@ class Port:
         description: what the operator calls it.
         endpoints: the links plugged in, oldest first. All of them get what leaves the port; they do
             not hear each other.
+        incoming: where received frames go through before the relay, None for nowhere (``impaired_ports``).
+        outgoing: the same for frames on their way to the links.
     """
 
     __slots__ = (
-        "access", "allocatable", "counters", "description", "endpoints", "number", "pvid", "tagged"
-    )  # fmt: skip
+        "access",
+        "allocatable",
+        "counters",
+        "description",
+        "endpoints",
+        "incoming",
+        "number",
+        "outgoing",
+        "pvid",
+        "tagged",
+    )
 
     def __init__(self, number: PortNumber, *, allocatable: bool = True) -> None:
         self.number = number
@@ -102,6 +113,8 @@ class Port:
         self.tagged: set[Vid] = set()
         self.endpoints: list[Endpoint] = []
         self.counters = PortCounters()
+        self.incoming: Sink | None = None
+        self.outgoing: Sink | None = None
 
     @property
     def is_active(self) -> bool:
@@ -117,16 +130,20 @@ class Port:
         """Find what is plugged in here by its ID."""
         return next((endpoint for endpoint in self.endpoints if endpoint.id == number), None)
 
-    def transmit(self, train: Train, unflushed: dict[object, Link]) -> None:
+    def transmit(self, train: Train, unflushed: dict[object, Link | Sink]) -> None:
         """Count ``train`` and hand it to every endpoint's link.
 
         Args:
             train: lent until the links' ``flush``.
-            unflushed: takes the links that are to be flushed, one for each outlet.
+            unflushed: takes what is to be flushed, one for each outlet.
         """
         counters = self.counters
         counters.frames_out += train.count
         counters.bytes_out += train.wire_bytes
+        if self.outgoing is not None:
+            self.outgoing.deliver(train)
+            unflushed[self] = self.outgoing
+            return
         for endpoint in self.endpoints:
             link = endpoint.link
             link.transmit(train)

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from vswitch.pidfile import PidFile
+from vport.pidfile import PidFile
 from vswitch.service import SwitchService
 from vswitch.systemd import Supervisor
 from vswitch.terminal import run_console
 
 if TYPE_CHECKING:
+    from vport.daemon import Daemon
     from vswitch.config import SwitchSettings
-    from vswitch.daemon import Daemon
 
 logger = logging.getLogger(__name__)
 

@@ -27,6 +27,7 @@ from vport.shell.unix_socket import ManagementSocket
 from vswitch.accounts import SystemAccounts
 from vswitch.events import EndpointAdded, EndpointRemoved, StationMoved
 from vswitch.fabric import Fabric
+from vswitch.impaired_ports import ImpairedPorts
 from vswitch.management.control import SocketInfo
 from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
@@ -55,6 +56,7 @@ class SwitchService:
         plugboard: the links and listeners that the switch opens by itself.
         plugins: what was added to the switch.
         accounts: the users and groups of this system.
+        impairments: the ports with faults between them and their links.
         mac: the switch's own address.
         started_at: when ``run`` began, on Trio's clock.
         management: where the management shell listens, None for nowhere.
@@ -71,6 +73,7 @@ class SwitchService:
         self.accounts = SystemAccounts()
         self.bridge = make_bridge(settings, trio.current_time(), self.accounts.groups_of)
         self.fabric = Fabric(self.bridge, trio.current_time, self._publish)
+        self.impairments = ImpairedPorts(self.fabric)
         self.mac: MacAddress = settings.mac or random_mac(random.SystemRandom())
         self.started_at = 0.0
         self.management: SocketInfo | None = None
@@ -95,6 +98,7 @@ class SwitchService:
                 resources.callback(self.plugins.close)
                 resources.callback(self.publish_events)
                 await self._open(resources, nursery)
+                await nursery.start(self.impairments.run)
                 nursery.start_soon(self._age)
                 logger.debug("switch %s is up", format_mac(self.mac))
                 task_status.started()

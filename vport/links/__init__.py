@@ -14,14 +14,17 @@ from vport.locator import (
     DhcpLocator,
     HostLocator,
     Locator,
+    PacketLocator,
     SlirpLocator,
     StdioLocator,
     TapLocator,
     TcpLocator,
+    TunLocator,
     UdpLocator,
     UnixgramLocator,
     UnixLocator,
     VdeLocator,
+    VxlanLocator,
     parse,
 )
 
@@ -81,6 +84,18 @@ async def open_link(locator: Locator | str) -> Link:
             from vport.links.pipes import open_command
 
             return await open_command(locator)
+        case PacketLocator():
+            from vport.links.packet import open_packet
+
+            return await open_packet(locator)
+        case TunLocator():
+            from vport.links.tun import open_tun
+
+            return await open_tun(locator)
+        case VxlanLocator():
+            from vport.links.vxlan import open_vxlan
+
+            return await open_vxlan(locator)
         case _:
             raise SettingsError(f"{locator}: nothing can be plugged in there")
 

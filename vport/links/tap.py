@@ -101,11 +101,11 @@ def _open(kernel: Kernel, locator: TapLocator) -> tuple[OpenDevice, Device]:
     except BaseException:
         if before is not None:
             kernel.restore(before)
-        _release(device.descriptor)
+        release(device.descriptor)
         raise
 
 
-def _release(descriptor: int) -> None:
+def release(descriptor: int) -> None:
     """Close the device. A persistent one would keep the offloads, and its next user may not know them."""
     set_features(descriptor, wanted=False)
     os.close(descriptor)
@@ -117,7 +117,7 @@ def _set_up(kernel: Kernel, name: str, locator: TapLocator) -> None:
         kernel.set_mtu(name, locator.mtu)
     if locator.mac is not None:
         kernel.set_mac(name, locator.mac)
-    _limit_superframes(kernel, name)
+    limit_superframes(kernel, name)
     for address in locator.address:
         kernel.add_address(name, address)
     if locator.bridge is not None:
@@ -126,7 +126,7 @@ def _set_up(kernel: Kernel, name: str, locator: TapLocator) -> None:
         kernel.set_up(name)
 
 
-def _limit_superframes(kernel: Kernel, name: str) -> None:
+def limit_superframes(kernel: Kernel, name: str) -> None:
     """Fit superframes to one send. It only makes things faster, so a refusal is no error."""
     size, segments = superframe_limits(kernel.get(name).mtu)
     try:
@@ -291,7 +291,7 @@ class TapLink(Link):
         if descriptor < 0:
             return
         notify_closing(descriptor)
-        _release(descriptor)
+        release(descriptor)
 
 
 def _pieces(view: memoryview, size: int, count: int) -> list[memoryview]:

@@ -112,10 +112,8 @@ def _encode_step(step: Step, prompt: bytes) -> bytes:
 
 def encode_message(message: Message) -> bytes:
     """Encode an asynchronous message, to be sent between replies."""
-    return (
-        f"3{message.category.tag:03o} {message.category.path} {printable(message.text)}".rstrip().encode()
-        + b"\n"
-    )
+    head = f"{message.category.tag:03o} {message.category.path}" if message.code is None else message.code
+    return f"3{head} {printable(message.text)}".rstrip().encode() + b"\n"
 
 
 class ServerProtocol:

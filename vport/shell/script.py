@@ -93,9 +93,9 @@ def failures(steps: Iterable[Step]) -> Iterator[str]:
 
 @command("load", "load a configuration script", FilePath("path"))
 async def load(control: Controlled, session: Session, path: str) -> Reply:
-    """Run a script; a relative path starts at the switch's working directory.
+    """Run a script; a relative path starts at the working directory of whoever runs it.
 
-    Whoever may give commands to this switch may read what the switch may: see the management socket's
+    Whoever may give commands here may read what this process may: see the management socket's
     mode and group.
     """
     if not session.scripts:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vswitch.access import Accounts
     from vswitch.bridge import Bridge
     from vswitch.config import SwitchSettings
+    from vswitch.impaired_ports import ImpairedPorts
     from vswitch.ports import Endpoint
 
 
@@ -107,6 +108,10 @@ class Control(Protocol):
     @property
     def bridge(self) -> Bridge:
         """The forwarding core."""
+
+    @property
+    def impairments(self) -> ImpairedPorts:
+        """The ports with faults between them and their links."""
 
     @property
     def mac(self) -> MacAddress:

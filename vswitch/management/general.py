@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Final
 from vport._version import __version__
 from vport.ethernet import format_mac
 from vport.shell.command import Command, Menu, Optional, Reply, Session, Word, command
+from vport.shell.help import help_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from vswitch.management.control import Control
 
 # Clients take what stands between "V." and the line's end for the version, and "$ " for the prompt.
@@ -19,16 +18,6 @@ BANNER: Final = (
     f"vswitch V.{__version__}",
     "A virtual Ethernet switch. Free software, MIT licence. Type help for the commands.",
 )
-
-HELP_HEADER: Final = (
-    "COMMAND PATH       SYNTAX          HELP",
-    "------------       --------------  ------------",
-)
-
-
-def help_lines(entries: Iterable[tuple[str, str, str]]) -> list[str]:
-    """Lay out the table of commands; clients read the first word of each line below the dashes."""
-    return [*HELP_HEADER, *(f"{path:<18} {syntax:<15} {text}".rstrip() for path, syntax, text in entries)]
 
 
 @command("help", "list commands (those that start with arg)", Optional(Word("arg")), prints=True)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from vport.shell.command import Catalog, Menu
 from vport.shell.script import load
-from vswitch.management import config, debug, dhcp, general, plugin, port_links, slirp, vlan
+from vswitch.management import (
+    config,
+    debug,
+    dhcp,
+    general,
+    impair,
+    plugin,
+    port_links,
+    slirp,
+    vlan,
+)
 from vswitch.management import hash as hash_
 
 
@@ -17,6 +27,7 @@ def switch_catalog() -> Catalog:
             plugin.MENU,
             hash_.MENU,
             port_links.PORT_MENU,
+            impair.MENU,
             vlan.MENU,
             port_links.LISTEN_MENU,
             slirp.MENU,

@@ -15,6 +15,7 @@ from vport.shell.unix_socket import ManagementSocket
 from vswitch.bridge import Bridge
 from vswitch.config import SwitchSettings
 from vswitch.fabric import Fabric
+from vswitch.impaired_ports import ImpairedPorts
 from vswitch.management.control import ListenerInfo, SocketInfo
 from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
@@ -100,6 +101,7 @@ class SmallSwitch:
         self.catalog = switch_catalog()
         self.server = ManagementServer(self, self.catalog, BANNER)
         self.plugins = PluginShelf(self.fabric, self.catalog, self.server)
+        self.impairments = ImpairedPorts(self.fabric)
         self.mac = parse_mac("00:ff:00:00:00:01")
         self.started_at = 0.0
         self.clock = 0.0

@@ -142,6 +142,7 @@ def test_range_is_part_of_the_error(switch: SmallSwitch) -> None:
 def test_every_printing_command_has_a_document(switch: SmallSwitch, command: Command) -> None:
     arguments = {
         "hash/find": "02:00:00:00:00:01", "listen/add": "udp://:9999", "port/attach": "tap://tap0",
+        "port/impair": "3",
     }.get(command.path, "")  # fmt: skip
     if command.path == "plugin/list":
         assert run(switch, "plugin/add iplog").errno == 0
@@ -181,6 +182,7 @@ def test_keys_of_documents_are_those_of_the_readme() -> None:
     assert set(documented) == {command.path for command in COMMANDS if command.prints}
     arguments = {
         "hash/find": "02:00:00:00:00:01", "listen/add": "udp://:9999", "port/attach": "tap://tap0",
+        "port/impair": "3",
     }  # fmt: skip
     for command in ("listen/add", *documented):
         reply = run(switch, f"{command} {arguments.get(command, '')} -j")

@@ -144,5 +144,5 @@ def stop_logging_to_stderr() -> None:
 
 def _log_bug(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """Write a traceback where it can be found: standard error is closed."""
-    logger.critical("the switch ends because of a bug", exc_info=(kind, error, traceback))
+    logger.critical("ended because of a bug", exc_info=(kind, error, traceback))
     sys.__excepthook__(kind, error, traceback)

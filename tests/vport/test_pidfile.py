@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vport.errors import LinkError
-from vswitch.pidfile import PidFile
+from vport.pidfile import PidFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
