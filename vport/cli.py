@@ -54,6 +54,8 @@ port and a TAP device of this machine, which thereby joins the switch's LAN:
   vport SERVER PORT        join the LAN of the switch at SERVER, UDP port PORT, with a TAP device;
                            short for: vport udp://SERVER:PORT tap://tapyuan?mtu=1400
   vport LOCATOR LOCATOR    join any two places; vport --list explains the locators
+  vport slirp LOCATOR      give the LAN there a way out, with NAT, DHCP and DNS, without root;
+                           short for: vport LOCATOR slirp://10.0.2.0/24
 
 The cable can have faults: --loss, --delay and the others below. Runs in the foreground, unless --daemon is
 given, until SIGINT or SIGTERM. When the server goes away it keeps trying to come back.
@@ -82,7 +84,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
         prog="vport",
-        usage="vport [options] SERVER PORT | vport [options] LOCATOR LOCATOR | vport --list",
+        usage="vport [options] SERVER PORT | vport [options] LOCATOR LOCATOR | vport slirp LOCATOR",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -180,6 +182,8 @@ def read_locators(arguments: argparse.Namespace) -> tuple[Locator, Locator]:
             f"expected SERVER PORT or two locators, but got {len(arguments.places)} arguments; see --help"
         )
     first, second = arguments.places
+    if first == "slirp" and ":/" in second:
+        first, second = second, "slirp://"
     if ":/" not in first and ":" not in second:
         return _server_locator(first, second), _tap_locator(arguments)
     for name in ("tap", "address", "mtu"):

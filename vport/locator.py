@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 from vport.device_locators import PacketLocator, TunLocator, VxlanLocator
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, format_mac
+from vport.lan_locators import DhcpLocator, SlirpLocator
 from vport.locator_fields import (
     SAFE,
     InterfaceAddress,
@@ -47,11 +48,13 @@ from vport.stream_locators import (
 __all__ = [
     "SCHEMES",
     "CmdLocator",
+    "DhcpLocator",
     "HostLocator",
     "InterfaceAddress",
     "IpAddress",
     "Locator",
     "PacketLocator",
+    "SlirpLocator",
     "StdioLocator",
     "TapLocator",
     "TcpLocator",
@@ -181,6 +184,8 @@ SCHEMES: Final[dict[str, type[Locator]]] = {
         UnixgramLocator,
         StdioLocator,
         CmdLocator,
+        SlirpLocator,
+        DhcpLocator,
         PacketLocator,
         TunLocator,
         VxlanLocator,

@@ -95,6 +95,11 @@ class Plugboard:
         """Unplug a link and close it; its task ends by itself."""
         self._fabric.eject(endpoint, reason)
 
+    def relocate(self, endpoint: Endpoint, locator: Locator) -> None:
+        """Note that a link was changed by command: ``locator`` would now open it as it is."""
+        if endpoint in self.attached:
+            self.attached[endpoint] = locator
+
     # --- listeners ---
 
     async def listen(self, locator: Locator, *, is_vital: bool = False) -> ListenerInfo:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from vport.errors import SettingsError
 from vport.locator import (
     CmdLocator,
+    DhcpLocator,
     HostLocator,
     Locator,
     PacketLocator,
+    SlirpLocator,
     StdioLocator,
     TapLocator,
     TcpLocator,
@@ -54,6 +56,14 @@ async def open_link(locator: Locator | str) -> Link:
             from vport.links.host import open_host
 
             return await open_host(locator)
+        case SlirpLocator():
+            from vport.links.slirp import open_slirp
+
+            return await open_slirp(locator)
+        case DhcpLocator():
+            from vport.links.dhcp import open_dhcp
+
+            return await open_dhcp(locator)
         case VdeLocator():
             from vport.links.vde import open_vde_client
 

@@ -57,6 +57,9 @@ class Plugboard(Protocol):
     def eject(self, endpoint: Endpoint, reason: str) -> None:
         """Unplug a link and close it; what the switch opened for it ends soon after."""
 
+    def relocate(self, endpoint: Endpoint, locator: Locator) -> None:
+        """Note that a link was changed by command: ``locator`` would now open it as it is."""
+
     async def listen(self, locator: Locator) -> ListenerInfo:
         """Open a listener.
 

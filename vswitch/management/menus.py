@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from vport.shell.command import Catalog, Menu
 from vport.shell.script import load
-from vswitch.management import config, debug, fstp, general, guard, impair, plugin, port_links, vlan
+from vswitch.management import (
+    config,
+    debug,
+    dhcp,
+    fstp,
+    general,
+    guard,
+    impair,
+    plugin,
+    port_links,
+    slirp,
+    vlan,
+)
 from vswitch.management import hash as hash_
 
 
@@ -22,6 +34,8 @@ def switch_catalog() -> Catalog:
             vlan.MENU,
             port_links.LISTEN_MENU,
             guard.MENU,
+            slirp.MENU,
+            dhcp.MENU,
             config.MENU,
         )
     )

@@ -76,6 +76,9 @@ class FakePlugboard:
     def eject(self, endpoint: Endpoint, reason: str) -> None:
         self._fabric.eject(endpoint, reason)
 
+    def relocate(self, endpoint: Endpoint, locator: Locator) -> None:
+        self.relocated = (endpoint, locator)
+
     async def listen(self, locator: Locator) -> ListenerInfo:
         await trio.lowlevel.checkpoint()
         number = len(self._listeners) + 1
