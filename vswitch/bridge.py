@@ -13,10 +13,9 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from vport.errors import FrameError, RefusedError
+from vport.errors import RefusedError
 from vport.ethernet import (
     BRIDGE_GROUP_ADDRESS,
-    BROADCAST,
     HEADER_SIZE,
     RESERVED_GROUP_PREFIX,
     TAG_SIZE,
@@ -25,8 +24,7 @@ from vport.ethernet import (
     Vid,
     unpack_addresses,
 )
-from vport.offload import plain
-from vport.train import Train, runs
+from vport.train import runs
 from vswitch.access import refusal
 from vswitch.arrivals import Arrivals
 from vswitch.events import (
@@ -38,9 +36,9 @@ from vswitch.events import (
     PortRemoved,
 )
 from vswitch.fdb import Fdb, FdbSettings
+from vswitch.flood_limit import calm
 from vswitch.guards.loop_detection import PROBE_ADDRESS
 from vswitch.guards.port_guards import Shut, ShutReason
-from vswitch.guards.storm_control import StormKind
 from vswitch.ports import (
     DEFAULT_PORT_LIMIT,
     NO_VLAN,
@@ -56,6 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from vport.links.base import Link
+    from vport.train import Train
     from vswitch.guards.loop_detection import LoopDetector
     from vswitch.guards.port_guards import PortGuards
 
@@ -146,7 +145,7 @@ class Bridge:
             return
         admitted: Train | None = train
         if port.storm is not None and destination[0] & 1:
-            admitted = self._calm(port, destination, train, now)
+            admitted = calm(port, destination, train, now, self.storms)
         if admitted is not None:
             out += [
                 (other, admitted) for other in self.active_ports if other is not port and other.shut is None
@@ -179,7 +178,7 @@ class Bridge:
             return
         target = vlan.table.get(destination)
         if target is None:
-            admitted = train if port.storm is None else self._calm(port, destination, train, now)
+            admitted = train if port.storm is None else calm(port, destination, train, now, self.storms)
             if admitted is not None:
                 self._flood(port, vlan, admitted, tci, out)
         elif target.port is port:
@@ -219,27 +218,6 @@ class Bridge:
                     port, Shut(reason=ShutReason.MAC_LIMIT, detail=detail, since=now, recover_at=recover_at)
                 )
         return is_admitted
-
-    def _calm(self, port: Port, destination: bytes, train: Train, now: float) -> Train | None:
-        """Let as many frames of a run be flooded as storm control allows; None for none of them."""
-        assert port.storm is not None
-        if not destination[0] & 1:
-            kind = StormKind.UNKNOWN_UNICAST
-        else:
-            kind = StormKind.BROADCAST if destination == BROADCAST else StormKind.MULTICAST
-        count = train.count
-        admitted = port.storm.admit(kind, count, now)
-        if admitted == count:
-            return train
-        port.counters.discards[DiscardReason.STORM] += count - admitted
-        self.storms.add(port)
-        if admitted == 0:
-            return None
-        try:
-            cut = plain(train)
-        except FrameError:
-            return None
-        return Train(memoryview(cut.data)[: admitted * cut.frame_size], cut.frame_size)
 
     def _stays_here(self, port: Port, destination: bytes, train: Train) -> bool:
         """Whether a frame to one of the special addresses goes no further (802.1Q-2018 8.6.3).
