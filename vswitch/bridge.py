@@ -13,9 +13,10 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from vport.errors import RefusedError
+from vport.errors import FrameError, RefusedError
 from vport.ethernet import (
     BRIDGE_GROUP_ADDRESS,
+    BROADCAST,
     HEADER_SIZE,
     RESERVED_GROUP_PREFIX,
     TAG_SIZE,
@@ -24,8 +25,10 @@ from vport.ethernet import (
     Vid,
     unpack_addresses,
 )
-from vport.train import runs
+from vport.offload import plain
+from vport.train import Train, runs
 from vswitch.access import refusal
+from vswitch.arrivals import Arrivals
 from vswitch.events import (
     AccessRefused,
     EndpointAdded,
@@ -35,6 +38,9 @@ from vswitch.events import (
     PortRemoved,
 )
 from vswitch.fdb import Fdb, FdbSettings
+from vswitch.guards.loop_detection import PROBE_ADDRESS
+from vswitch.guards.port_guards import Shut, ShutReason
+from vswitch.guards.storm_control import StormKind
 from vswitch.ports import (
     DEFAULT_PORT_LIMIT,
     NO_VLAN,
@@ -43,19 +49,23 @@ from vswitch.ports import (
     Port,
     PortTable,
 )
-from vswitch.vlan import DEFAULT_VID, PortState, Vlan, form
+from vswitch.topology_events import AddressLimitReached, OpenCause, PortOpened, PortShutDown
+from vswitch.vlan import DEFAULT_VID, PortState, Stale, Vlan, form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from vport.links.base import Link
-    from vport.train import Train
+    from vswitch.guards.loop_detection import LoopDetector
+    from vswitch.guards.port_guards import PortGuards
 
 Egress = list[tuple[Port, "Train"]]
 
 _unpack_tci: Final = struct.Struct("!H").unpack_from
 _VID_MASK: Final = 0x0FFF
 _ZERO: Final = bytes(6)
+_RESERVED: Final = frozenset(RESERVED_GROUP_PREFIX + bytes((last,)) for last in range(16))
+_SPECIAL: Final = _RESERVED | {PROBE_ADDRESS}
 
 
 class Bridge:
@@ -69,6 +79,12 @@ class Bridge:
     Attributes:
         events: what happened, for the shell to drain.
         is_hub: every frame goes to all other ports, unseen and unlearned.
+        has_spanning_tree: BPDUs are for the switch itself and not relayed.
+        loops: knows the switch's own probes when they come back, None where none are sent.
+        arrivals: frames for the switch itself.
+        stale: ports in VLANs whose membership, or what is plugged in, changed since spanning tree and
+            guards last looked; ``NO_VLAN`` stands for the port itself.
+        storms: ports that storm control took frames from since it last reported.
     """
 
     def __init__(
@@ -82,6 +98,11 @@ class Bridge:
         self.fdb = Fdb(fdb or FdbSettings(), self.events)
         self.ports = PortTable(port_limit)
         self.vlans: dict[Vid, Vlan] = {}
+        self.has_spanning_tree = False
+        self.loops: LoopDetector | None = None
+        self.arrivals = Arrivals()
+        self.stale: Stale = set()
+        self.storms: set[Port] = set()
         self.create_vlan(DEFAULT_VID)
         self.is_hub = False
         self._active_ports: list[Port] | None = None
@@ -104,8 +125,10 @@ class Bridge:
         port.counters.frames_in += train.count
         port.counters.bytes_in += train.wire_bytes
         out: Egress = []
-        if self.is_hub:
-            self._repeat(port, train, out)
+        if port.shut is not None:
+            port.discard(DiscardReason.SHUT, train)
+        elif self.is_hub:
+            self._repeat(port, train, now, out)
         elif train.offload is not None or len(train.data) <= train.frame_size:
             self._relay(port, train, now, out)
         else:
@@ -113,12 +136,21 @@ class Bridge:
                 self._relay(port, run, now, out)
         return out
 
-    def _repeat(self, port: Port, train: Train, out: Egress) -> None:
-        """Do what a hub does: send to every other active port."""
+    def _repeat(self, port: Port, train: Train, now: float, out: Egress) -> None:
+        """Do what a hub does: send to every other active port. Guards work in a hub, too."""
         if len(train.data) < HEADER_SIZE:
             port.discard(DiscardReason.RUNT, train)
             return
-        out += [(other, train) for other in self.active_ports if other is not port]
+        destination = bytes(train.data[:6])
+        if destination in _SPECIAL and self._is_for_us(port, destination, train):
+            return
+        admitted: Train | None = train
+        if port.storm is not None and destination[0] & 1:
+            admitted = self._calm(port, destination, train, now)
+        if admitted is not None:
+            out += [
+                (other, admitted) for other in self.active_ports if other is not port and other.shut is None
+            ]
 
     def _relay(self, port: Port, train: Train, now: float, out: Egress) -> None:
         """Relay a run: frames that share their header."""
@@ -131,44 +163,105 @@ class Bridge:
                 DiscardReason.MULTICAST_SOURCE if source[0] & 1 else DiscardReason.ZERO_SOURCE, train
             )
             return
-        if destination[:5] == RESERVED_GROUP_PREFIX and self._stays_on_link(destination):
-            port.discard(DiscardReason.RESERVED_ADDRESS, train)
+        if destination in _SPECIAL and self._stays_here(port, destination, train):
             return
         classified = self._classify(port, train, ethertype)
         if classified is None:
             return
         vlan, tci = classified
-        if vlan.states and vlan.state(port) is not PortState.FORWARDING:
+        if vlan.states is not None and vlan.state(port) is not PortState.FORWARDING:
             if vlan.state(port) is PortState.LEARNING:
-                self._learn(vlan, destination, source, port, now)
+                self._learn(vlan, destination, source, port, train, now)
             port.discard(DiscardReason.PORT_DISCARDING, train)
             return
-        self._learn(vlan, destination, source, port, now)
+        if not self._learn(vlan, destination, source, port, train, now):
+            port.discard(DiscardReason.MAC_LIMIT, train)
+            return
         target = vlan.table.get(destination)
         if target is None:
-            self._flood(port, vlan, train, tci, out)
+            admitted = train if port.storm is None else self._calm(port, destination, train, now)
+            if admitted is not None:
+                self._flood(port, vlan, admitted, tci, out)
         elif target.port is port:
             port.discard(DiscardReason.SAME_PORT, train)
         else:
             self._unicast(target.port, vlan, train, tci, out)
 
-    def _learn(self, vlan: Vlan, destination: bytes, source: bytes, port: Port, now: float) -> None:
-        """Learn where ``source`` is (802.1Q-2018 8.7); the usual case, nothing new, costs one look-up."""
+    def _learn(
+        self, vlan: Vlan, destination: bytes, source: bytes, port: Port, train: Train, now: float
+    ) -> bool:
+        """Learn where ``source`` is (802.1Q-2018 8.7); the usual case, nothing new, costs one look-up.
+
+        Tells whether the frames may pass: not those of an address beyond the port's limit.
+        """
         entry = vlan.table.get(source)
         if entry is not None and entry.port is port:
             entry.last_seen = now
-            return
+            return True
+        if port.mac_limit is not None and not self._has_room(port, vlan.vid, MacAddress(source), train, now):
+            return False
         target = vlan.table.get(destination)
         proven = destination == source or (target is not None and target.port is not port)
         self.fdb.learn(vlan.vid, MacAddress(source), port, now, proven=proven)
+        return True
 
-    @staticmethod
-    def _stays_on_link(destination: bytes) -> bool:
-        """Whether a frame to this address, ``01-80-C2-00-00-xx``, is not relayed (802.1Q-2018 8.6.3).
+    def _has_room(self, port: Port, vid: Vid, mac: MacAddress, train: Train, now: float) -> bool:
+        """Whether one more address may be learned on ``port``, and do what its limit says where not."""
+        assert port.mac_limit is not None
+        learned = self.fdb.count(port)
+        is_admitted, exceeded = port.mac_limit.admit(learned, vid, mac, train.count, now)
+        if exceeded is not None:
+            self.events.put(AddressLimitReached(port=port.number, exceeded=exceeded))
+            if exceeded.is_shut:
+                detail = f"more than {exceeded.limit} addresses"
+                recover_at = exceeded.recover_at
+                self.shut_port(
+                    port, Shut(reason=ShutReason.MAC_LIMIT, detail=detail, since=now, recover_at=recover_at)
+                )
+        return is_admitted
 
-        BPDUs pass while no spanning tree runs here, so that the neighbours' can see through us.
+    def _calm(self, port: Port, destination: bytes, train: Train, now: float) -> Train | None:
+        """Let as many frames of a run be flooded as storm control allows; None for none of them."""
+        assert port.storm is not None
+        if not destination[0] & 1:
+            kind = StormKind.UNKNOWN_UNICAST
+        else:
+            kind = StormKind.BROADCAST if destination == BROADCAST else StormKind.MULTICAST
+        count = train.count
+        admitted = port.storm.admit(kind, count, now)
+        if admitted == count:
+            return train
+        port.counters.discards[DiscardReason.STORM] += count - admitted
+        self.storms.add(port)
+        if admitted == 0:
+            return None
+        try:
+            cut = plain(train)
+        except FrameError:
+            return None
+        return Train(memoryview(cut.data)[: admitted * cut.frame_size], cut.frame_size)
+
+    def _stays_here(self, port: Port, destination: bytes, train: Train) -> bool:
+        """Whether a frame to one of the special addresses goes no further (802.1Q-2018 8.6.3).
+
+        BPDUs pass while no spanning tree runs here, so that the neighbours can see each other through us.
         """
-        return destination[5] <= 0x0F and destination != BRIDGE_GROUP_ADDRESS
+        if destination in _RESERVED and destination != BRIDGE_GROUP_ADDRESS:
+            port.discard(DiscardReason.RESERVED_ADDRESS, train)
+            return True
+        return self._is_for_us(port, destination, train)
+
+    def _is_for_us(self, port: Port, destination: bytes, train: Train) -> bool:
+        """Set BPDUs aside that spanning tree or a guard must see, and probes of ours that came back."""
+        if destination == PROBE_ADDRESS:
+            is_ours = self.loops is not None and self.loops.is_own(train.data)
+        else:
+            is_ours = destination == BRIDGE_GROUP_ADDRESS and (
+                self.has_spanning_tree or port.guards.hears_bpdus
+            )
+        if is_ours:
+            self.arrivals.put(port, train)
+        return is_ours
 
     def _classify(self, port: Port, train: Train, ethertype: int) -> tuple[Vlan, int | None] | None:
         """Find the VLAN of a run and the tag that counts; None when it was discarded (802.1Q-2018 6.9).
@@ -212,7 +305,9 @@ class Bridge:
     @staticmethod
     def _unicast(port: Port, vlan: Vlan, train: Train, tci: int | None, out: Egress) -> None:
         member = vlan.member(port)
-        if member is not None and port.endpoints and vlan.state(port) is PortState.FORWARDING:
+        if member is None or not port.endpoints or port.shut is not None:
+            return
+        if vlan.state(port) is PortState.FORWARDING:
             out.append((port, form(train, vlan.vid, tci, is_tagged=member.is_tagged)))
 
     # --- ports and endpoints ---
@@ -327,10 +422,11 @@ class Bridge:
                 reason=reason,
             )
         )
+        self._activity_changed(port)
         if not port.endpoints:
             self.events.put(PortRemoved(port=port.number))
             self.fdb.flush(port=port)
-            self._activity_changed(port)
+            self.open_port(port, OpenCause.LINK_LEFT)
             self.ports.vacate(port)
 
     def _free_endpoint_id(self) -> int:
@@ -351,13 +447,40 @@ class Bridge:
     def _activity_changed(self, port: Port) -> None:
         self._active_ports = None
         for vid in {DEFAULT_VID, port.pvid, *port.tagged} - {NO_VLAN}:
-            self.vlans[vid].invalidate()
+            self.vlans[vid].invalidate(port)
+        self.stale.add((NO_VLAN, port))
+
+    # --- guards ---
+
+    def shut_port(self, port: Port, shut: Shut) -> None:
+        """Let a port carry nothing, both ways, and forget what was learned on it."""
+        port.shut = shut
+        self.fdb.flush(port=port)
+        self._activity_changed(port)
+        self.events.put(PortShutDown(port=port.number, shut=shut))
+
+    def open_port(self, port: Port, cause: OpenCause) -> None:
+        """Let a port that a guard shut work again; no effect on any other."""
+        if port.shut is None:
+            return
+        reason, port.shut = port.shut.reason, None
+        if port.mac_limit is not None:
+            port.mac_limit.link_returned()
+        self._activity_changed(port)
+        self.events.put(PortOpened(port=port.number, reason=reason, cause=cause))
+
+    def set_guards(self, port: Port, guards: PortGuards) -> None:
+        """Change what a port is guarded against."""
+        port.guards = guards
+        self._activity_changed(port)
 
     # --- VLANs ---
 
     def create_vlan(self, vid: Vid) -> Vlan:
         """Make a VLAN without members; the caller has checked that it does not exist."""
-        vlan = self.vlans[vid] = Vlan(vid, self.fdb.table(vid))
+        vlan = self.vlans[vid] = Vlan(vid, self.fdb.table(vid), self.stale)
+        if self.has_spanning_tree:
+            vlan.govern(is_governed=True)
         return vlan
 
     def remove_vlan(self, vid: Vid) -> None:

@@ -27,6 +27,7 @@ class Fabric:
         publish: is handed what happened, after each batch of frames and each change.
 
     Attributes:
+        attend: is called before that, for what the bridge has for the switch itself.
         relay: decides what leaves where: the bridge itself, or whoever looks at frames before and behind it.
     """
 
@@ -38,6 +39,7 @@ class Fabric:
         self.relay = bridge.receive
         self._publish = publish
         self._places: dict[Endpoint, Place] = {}
+        self.attend: Callable[[], None] = lambda: None
         self.unflushed: dict[object, Link | Sink] = {}  # what was given something, one for each outlet
 
     def attach(
@@ -85,6 +87,7 @@ class Fabric:
 
     def publish_events(self) -> None:
         """Hand over what happened in the bridge since the last time."""
+        self.attend()
         if self.bridge.events:
             self._publish(self.bridge.events.drain())
 
@@ -99,7 +102,8 @@ class Fabric:
             unflushed, self.unflushed = self.unflushed, {}
             for link in unflushed.values():
                 link.flush()
-        if self.bridge.events:
+        bridge = self.bridge
+        if bridge.events or bridge.arrivals or bridge.storms or bridge.stale:
             self.publish_events()
 
 

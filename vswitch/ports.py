@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, Final, NewType
 from vport.errors import RefusedError, SettingsError
 from vport.ethernet import Vid
 from vswitch.access import AccessRule
+from vswitch.guards.port_guards import PortGuards
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vport.links.base import Link, Sink
     from vport.train import Train
+    from vswitch.guards.mac_limit import MacLimit
+    from vswitch.guards.port_guards import Shut
+    from vswitch.guards.storm_control import StormControl
 
 PortNumber = NewType("PortNumber", int)
 
@@ -41,6 +45,11 @@ class DiscardReason(StrEnum):
     NOT_MEMBER = "tagged for a VLAN that the port is not in"
     SAME_PORT = "destination is on the port it came from"
     PORT_DISCARDING = "spanning tree keeps the port from forwarding"
+    SHUT = "a guard has shut the port"
+    STORM = "storm control"
+    MAC_LIMIT = "too many addresses behind the port"
+    UNWANTED_BPDU = "BPDU on a port with root guard"
+    BAD_BPDU = "malformed BPDU"
     PLUGIN = "a plugin took it out"
 
 
@@ -87,6 +96,10 @@ class Port:
         description: what the operator calls it.
         endpoints: the links plugged in, oldest first. All of them get what leaves the port; they do
             not hear each other.
+        guards: what the operator wants the port guarded against.
+        shut: why a guard keeps it from carrying anything, None while none does.
+        storm: limits what it may flood, None for no limit.
+        mac_limit: limits the addresses learned on it, None for no limit.
         incoming: where received frames go through before the relay, None for nowhere (``impaired_ports``).
         outgoing: the same for frames on their way to the links.
     """
@@ -97,10 +110,14 @@ class Port:
         "counters",
         "description",
         "endpoints",
+        "guards",
         "incoming",
+        "mac_limit",
         "number",
         "outgoing",
         "pvid",
+        "shut",
+        "storm",
         "tagged",
     )
 
@@ -113,6 +130,10 @@ class Port:
         self.tagged: set[Vid] = set()
         self.endpoints: list[Endpoint] = []
         self.counters = PortCounters()
+        self.guards = PortGuards()
+        self.shut: Shut | None = None
+        self.storm: StormControl | None = None
+        self.mac_limit: MacLimit | None = None
         self.incoming: Sink | None = None
         self.outgoing: Sink | None = None
 

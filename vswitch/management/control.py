@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vswitch.access import Accounts
     from vswitch.bridge import Bridge
     from vswitch.config import SwitchSettings
+    from vswitch.control_plane import ControlPlane
     from vswitch.impaired_ports import ImpairedPorts
     from vswitch.ports import Endpoint
 
@@ -124,6 +125,10 @@ class Control(Protocol):
     @property
     def management(self) -> SocketInfo | None:
         """Where this shell listens, None when it has no socket."""
+
+    @property
+    def control_plane(self) -> ControlPlane:
+        """Spanning tree and guards."""
 
     @property
     def accounts(self) -> Accounts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from random import Random
 from typing import TYPE_CHECKING, ClassVar
 
 import trio
@@ -14,13 +15,16 @@ from vport.shell.server import MAX_SESSIONS, ManagementServer
 from vport.shell.unix_socket import ManagementSocket
 from vswitch.bridge import Bridge
 from vswitch.config import SwitchSettings
+from vswitch.control_plane import ControlPlane
 from vswitch.fabric import Fabric
 from vswitch.impaired_ports import ImpairedPorts
 from vswitch.management.control import ListenerInfo, SocketInfo
 from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
 from vswitch.management.messages import CATEGORIES, describe
+from vswitch.overseer import Overseer, transmit
 from vswitch.plugins.shelf import PluginShelf
+from vswitch.spanning_tree import BridgeSettings
 from vswitch.state import capture
 
 if TYPE_CHECKING:
@@ -103,6 +107,8 @@ class SmallSwitch:
         self.plugins = PluginShelf(self.fabric, self.catalog, self.server)
         self.impairments = ImpairedPorts(self.fabric)
         self.mac = parse_mac("00:ff:00:00:00:01")
+        self.control_plane = ControlPlane(self.bridge, self.mac, Random(1), BridgeSettings(), 0.0)
+        Overseer(self.fabric, self.control_plane)
         self.started_at = 0.0
         self.clock = 0.0
         self.management: SocketInfo | None = None
@@ -110,6 +116,15 @@ class SmallSwitch:
 
     def now(self) -> float:
         return self.clock
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, and the control plane do what becomes due."""
+        until = self.clock + seconds
+        while (deadline := self.control_plane.next_deadline()) is not None and deadline <= until:
+            self.clock = max(self.clock, deadline)
+            transmit(self.control_plane.handle_timer(self.clock))
+            self.publish_events()
+        self.clock = until
 
     @property
     def categories(self) -> tuple[Category, ...]:
@@ -119,6 +134,8 @@ class SmallSwitch:
         self.fabric.publish_events()
 
     def _publish(self, events: list[Event]) -> None:
+        self.control_plane.protection.observe(events, self.clock)
+        events += self.bridge.events.drain()
         self.server.publish(message for event in events for message in describe(event))
         self.plugins.publish(events)
 

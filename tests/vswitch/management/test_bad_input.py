@@ -142,6 +142,7 @@ def test_range_is_part_of_the_error(switch: SmallSwitch) -> None:
 def test_every_printing_command_has_a_document(switch: SmallSwitch, command: Command) -> None:
     arguments = {
         "hash/find": "02:00:00:00:00:01", "listen/add": "udp://:9999", "port/attach": "tap://tap0",
+        "fstp/setfstp": "1",
         "port/impair": "3",
     }.get(command.path, "")  # fmt: skip
     if command.path == "plugin/list":
@@ -182,6 +183,7 @@ def test_keys_of_documents_are_those_of_the_readme() -> None:
     assert set(documented) == {command.path for command in COMMANDS if command.prints}
     arguments = {
         "hash/find": "02:00:00:00:00:01", "listen/add": "udp://:9999", "port/attach": "tap://tap0",
+        "fstp/setfstp": "1",
         "port/impair": "3",
     }  # fmt: skip
     for command in ("listen/add", *documented):
