@@ -72,7 +72,9 @@ def slirpvde(hosts: Underlay, station: Station) -> Iterator[None]:
         control, console = f"{directory}/ctl", f"{directory}/mgmt"
         switch = ["vde_switch", "-s", control, "-M", console, "-t", "lan0"]
         log = Path(directory) / "vde_switch.log"
-        stack.enter_context(Process(s.inside(switch), log, stdin=subprocess.PIPE))
+        process = stack.enter_context(Process(s.inside(switch), log, stdin=subprocess.PIPE))
+        assert process.popen.stdin is not None
+        stack.enter_context(process.popen.stdin)
         wait_until("vde_switch", lambda: Path(console).exists() and "lan0" in s.run(["ip", "link"]).stdout)
         s.ip(f"link set lan0 netns {station.host.name}")
         station.host.ip("link set lan0 up")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.system.lan_parts import UDP_ECHO, Lab, Station, make_lab, require_slirp, until_has_ipv6
-from tests.system.processes import VPORT
+from tests.system.namespaces import network_namespace
+from tests.system.processes import VPORT, Process
 from tests.system.requirements import require_program
 from tests.system.waiting import wait_until
 
@@ -223,6 +225,26 @@ def test_vport_gives_a_foreign_lan_a_way_out(tmp_path: Path) -> None:
             assert station.udhcpc()["ip"] == "10.0.2.15"
             assert station.fetch(f"http://{OUTSIDE}:8000/") == GREETING
             assert port.end() == 0
+
+
+def test_vport_takes_the_place_of_slirpvde_on_a_vde_switch(tmp_path: Path) -> None:
+    require_slirp()
+    require_program("vde_switch", "vde2")
+    with make_lab(tmp_path) as made, network_namespace() as namespace:
+        inside, control = made.underlay["S"], tmp_path / "ctl"
+        command = inside.inside(["vde_switch", "-s", str(control), "-t", "lan0"])
+        switch = Process(command, tmp_path / "vde.log", stdin=subprocess.PIPE)
+        assert switch.popen.stdin is not None
+        with switch, switch.popen.stdin:  # its console: the end of its input would end the switch
+            wait_until("its TAP", lambda: "lan0" in inside.run(["ip", "link"]).stdout)
+            inside.ip(f"link set lan0 netns {namespace}")
+            station = Station(namespace, tmp_path)
+            station.host.ip("link set lan0 up")
+            with inside.start([*VPORT, "slirp", f"vde://{control}"]) as port:
+                port.wait_for("slirp 10.0.2.2/24 is open")
+
+                assert station.udhcpc()["ip"] == "10.0.2.15"
+                assert station.fetch(f"http://{OUTSIDE}:8000/") == GREETING
 
 
 def test_taken_port_is_said_at_start(tmp_path: Path) -> None:

@@ -33,9 +33,9 @@ def switch_catalog() -> Catalog:
             impair.MENU,
             vlan.MENU,
             port_links.LISTEN_MENU,
-            guard.MENU,
             slirp.MENU,
             dhcp.MENU,
+            guard.MENU,
             config.MENU,
         )
     )
