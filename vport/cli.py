@@ -15,6 +15,7 @@ from vport.locator import (
     Locator,
     TapLocator,
     UdpLocator,
+    WireguardLocator,
     explain,
     integer,
     interface_address,
@@ -121,7 +122,7 @@ def _tap_locator(arguments: argparse.Namespace) -> TapLocator:
 async def join(first: Locator, second: Locator) -> None:
     """Open both places and carry frames between them until one ends, or until cancelled."""
     # The device first: when that is not permitted, nothing has been said to the network yet.
-    places = sorted((first, second), key=lambda locator: isinstance(locator, UdpLocator))
+    places = sorted((first, second), key=lambda locator: isinstance(locator, UdpLocator | WireguardLocator))
     with await open_link(places[0]) as one, await open_link(places[1]) as other:
         for link in (one, other):
             logger.info("%s is open", link.description)

@@ -41,6 +41,7 @@ from vport.stream_locators import (
     UnixLocator,
     VdeLocator,
 )
+from vport.wireguard_locator import WireguardLocator
 
 __all__ = [
     "SCHEMES",
@@ -56,6 +57,7 @@ __all__ = [
     "UnixLocator",
     "UnixgramLocator",
     "VdeLocator",
+    "WireguardLocator",
     "explain",
     "integer",
     "interface_address",
@@ -166,6 +168,7 @@ SCHEMES: Final[dict[str, type[Locator]]] = {
     locator.scheme: locator
     for locator in (
         UdpLocator,
+        WireguardLocator,
         TapLocator,
         HostLocator,
         VdeLocator,

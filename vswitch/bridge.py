@@ -11,6 +11,7 @@ is a group or zero are discarded.
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import RefusedError
@@ -24,6 +25,7 @@ from vport.ethernet import (
     Vid,
     unpack_addresses,
 )
+from vport.profile import StationGuard
 from vport.train import runs
 from vswitch.events import EndpointAdded, EndpointRemoved, EventQueue, PortAdded, PortRemoved
 from vswitch.fdb import Fdb, FdbSettings
@@ -39,6 +41,7 @@ from vswitch.vlan import DEFAULT_VID, Forms, PortState, Vlan
 
 if TYPE_CHECKING:
     from vport.links.base import Link
+    from vport.profile import PortProfile
     from vport.train import Train
 
 Egress = list[tuple[Port, "Train"]]
@@ -64,6 +67,7 @@ class Bridge:
         self.create_vlan(DEFAULT_VID)
         self.is_hub = False
         self._active_ports: list[Port] | None = None
+        self._owners: dict[bytes, Port] = {}  # stations that we present ourselves, by MAC address
         self._next_endpoint = 1
         self._endpoints: dict[int, Endpoint] = {}
 
@@ -110,6 +114,9 @@ class Bridge:
                 DiscardReason.MULTICAST_SOURCE if source[0] & 1 else DiscardReason.ZERO_SOURCE, train
             )
             return
+        if port.guard is not None and not port.guard.admits(source):
+            port.discard(DiscardReason.FOREIGN_SOURCE, train)
+            return
         if destination[:5] == RESERVED_GROUP_PREFIX and self._stays_on_link(destination):
             port.discard(DiscardReason.RESERVED_ADDRESS, train)
             return
@@ -122,7 +129,9 @@ class Bridge:
                 self._learn(vlan, destination, source, port, now)
             port.discard(DiscardReason.PORT_DISCARDING, train)
             return
-        self._learn(vlan, destination, source, port, now)
+        if not self._learn(vlan, destination, source, port, now):
+            port.discard(DiscardReason.FOREIGN_SOURCE, train)
+            return
         target = vlan.table.get(destination)
         if target is None:
             self._flood(port, vlan, Forms(train, vlan.vid, tci), out)
@@ -131,15 +140,21 @@ class Bridge:
         else:
             self._unicast(target.port, vlan, Forms(train, vlan.vid, tci), out)
 
-    def _learn(self, vlan: Vlan, destination: bytes, source: bytes, port: Port, now: float) -> None:
-        """Learn where ``source`` is (802.1Q-2018 8.7); the usual case, nothing new, costs one look-up."""
+    def _learn(self, vlan: Vlan, destination: bytes, source: bytes, port: Port, now: float) -> bool:
+        """Learn where ``source`` is (802.1Q-2018 8.7); the usual case, nothing new, costs one look-up.
+
+        False where the address belongs to another port, whatever the table says.
+        """
         entry = vlan.table.get(source)
         if entry is not None and entry.port is port:
             entry.last_seen = now
-            return
+            return True
+        if self._owners.get(source, port) is not port:
+            return False
         target = vlan.table.get(destination)
         proven = destination == source or (target is not None and target.port is not port)
         self.fdb.learn(vlan.vid, MacAddress(source), port, now, proven=proven)
+        return True
 
     @staticmethod
     def _stays_on_link(destination: bytes) -> bool:
@@ -215,6 +230,47 @@ class Bridge:
         self.events.put(PortAdded(port=port.number))
         return port
 
+    def reserve(self, profile: PortProfile) -> Port:
+        """Make the port that ``profile`` describes, or set up an existing one; VLANs come with it.
+
+        Raises:
+            RefusedError: the port is in use or kept for another, or none is free.
+        """
+        port = self.ports.get(profile.number) if profile.number is not None else None
+        if port is None:
+            port = self.create_port(profile.number, allocatable=False)
+        elif port.keeper is not None or port.endpoints:
+            raise RefusedError(f"port {port.number} is another's")
+        port.allocatable = False
+        for vid in {profile.pvid, *profile.tagged} - self.vlans.keys():
+            self.create_vlan(vid)
+        self.set_pvid(port, profile.pvid)
+        for vid in profile.tagged:
+            self.add_tagged(port, vid)
+        if StationGuard.is_needed(profile):
+            port.guard = StationGuard(profile)
+        if profile.station is not None:
+            self._owners[profile.station] = port
+        port.keeper = replace(profile, number=port.number)
+        return port
+
+    def release(self, port: Port) -> None:
+        """Make a port that was reserved anybody's; nothing must be plugged in."""
+        assert not port.endpoints
+        if port.keeper is not None and port.keeper.station is not None:
+            del self._owners[port.keeper.station]
+        port.keeper = port.guard = None
+        self.set_pvid(port, DEFAULT_VID)
+        for vid in list(port.tagged):
+            self.remove_tagged(port, vid)
+        port.allocatable = True
+        self.ports.vacate(port)
+
+    def present(self, port: Port, now: float) -> None:
+        """Enter the station that a reserved port presents: it neither ages nor moves."""
+        if port.keeper is not None and port.keeper.station is not None:
+            self.fdb.add_static(port.pvid, port.keeper.station, port, now)
+
     def plug(self, link: Link, number: int | None = None, *, user: str | None = None) -> Endpoint:
         """Plug a link into the port of that number, made if needed, or into the lowest free one.
 
@@ -224,6 +280,8 @@ class Bridge:
         port = self.ports.get(number) if number is not None else None
         if port is None:
             port = self.create_port(number)
+        elif port.keeper is not None and port.keeper != link.profile:
+            raise RefusedError(f"port {number} is kept for another")
         endpoint = Endpoint(self._free_endpoint_id(), port, link, user)
         self._endpoints[endpoint.id] = endpoint
         port.endpoints.append(endpoint)
@@ -246,6 +304,10 @@ class Bridge:
         )
         if not port.endpoints:
             self.fdb.flush(port=port)
+            if port.keeper is not None and port.keeper.station is not None:
+                self.fdb.delete(port.pvid, port.keeper.station)
+            if port.guard is not None:
+                port.guard.reset()
             self._activity_changed(port)
             self.ports.vacate(port)
             self.events.put(PortRemoved(port=port.number))

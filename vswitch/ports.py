@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vport.links.base import Link
+    from vport.profile import PortProfile, StationGuard
     from vport.train import Train
 
 PortNumber = NewType("PortNumber", int)
@@ -32,6 +33,7 @@ class DiscardReason(StrEnum):
     """Why the relay did not forward a received frame."""
 
     RUNT = "shorter than an Ethernet header"
+    FOREIGN_SOURCE = "source address that does not belong on this port"
     MULTICAST_SOURCE = "multicast source address"
     ZERO_SOURCE = "zero source address"
     RESERVED_ADDRESS = "reserved group address"
@@ -81,17 +83,21 @@ class Port:
         pvid: VLAN of frames without a tag; ``NO_VLAN`` discards them.
         tagged: VLANs whose frames go in and out with a tag.
         allocatable: whether newcomers that ask for no number may be given this port.
+        keeper: whose links alone may be plugged in, None for anybody's.
+        guard: which source addresses may come in, None for any.
         endpoints: the links plugged in, oldest first. All of them get what leaves the port; they do
             not hear each other.
     """
 
-    __slots__ = ("allocatable", "counters", "endpoints", "number", "pvid", "tagged")
+    __slots__ = ("allocatable", "counters", "endpoints", "guard", "keeper", "number", "pvid", "tagged")
 
     def __init__(self, number: PortNumber, *, allocatable: bool = True) -> None:
         self.number = number
         self.allocatable = allocatable
         self.pvid = Vid(0)
         self.tagged: set[Vid] = set()
+        self.keeper: PortProfile | None = None
+        self.guard: StationGuard | None = None
         self.endpoints: list[Endpoint] = []
         self.counters = PortCounters()
 

@@ -93,6 +93,7 @@ class SwitchService:
 
     async def _listen(self, locator: Locator, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
         listener = resources.enter_context(await open_listener(locator))
+        listener.keep_ports(self.fabric)
         await nursery.start(self._serve, listener)
         logger.info("listening on %s", listener.description)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vport.errors import SettingsError
-from vport.locator import HostLocator, Locator, TapLocator, UdpLocator, parse
+from vport.locator import HostLocator, Locator, TapLocator, UdpLocator, WireguardLocator, parse
 
 if TYPE_CHECKING:
     from vport.links.base import Link, Listener
@@ -31,6 +31,10 @@ async def open_link(locator: Locator | str) -> Link:
             from vport.links.udp import open_udp_client
 
             return await open_udp_client(locator)
+        case WireguardLocator():
+            from vport.links.wireguard import open_wireguard_client
+
+            return await open_wireguard_client(locator)
         case TapLocator():
             from vport.links.tap import open_tap
 
@@ -59,5 +63,9 @@ async def open_listener(locator: Locator | str) -> Listener:
             from vport.links.udp import open_udp_listener
 
             return await open_udp_listener(locator)
+        case WireguardLocator():
+            from vport.links.wireguard import open_wireguard_listener
+
+            return await open_wireguard_listener(locator)
         case _:
             raise SettingsError(f"{locator}: {locator.scheme} does not listen; attach it instead")
