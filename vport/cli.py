@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vport._version import __version__
@@ -27,10 +28,14 @@ from vport.program import ENDED_AS_ASKED, refuse_usage, run_program, set_up_logg
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vport.links.base import Link
+
 logger = logging.getLogger(__name__)
 
 DEFAULT_TAP: Final = "tapyuan"
 DEFAULT_MTU: Final = 1400  # raw UDP over IPv6 with a VLAN tag still fits an underlay of 1466 bytes
+
+WORDS: Final = ("genkey", "genpsk", "pubkey", "join")  # commands of their own: see wireguard_commands
 
 DESCRIPTION: Final = """\
 A port of a virtual switch: carries Ethernet frames between two places. The usual two are a switch's UDP
@@ -39,6 +44,9 @@ port and a TAP device of this machine, which thereby joins the switch's LAN:
   vport SERVER PORT        join the LAN of the switch at SERVER, UDP port PORT, with a TAP device;
                            short for: vport udp://SERVER:PORT tap://tapyuan?mtu=1400
   vport LOCATOR LOCATOR    join any two places; vport --list explains the locators
+  vport join TOKEN         join a switch that sent an invitation (peer/invite), encrypted
+  vport genkey             make a private key for WireGuard; vport pubkey reads one and prints its public
+                           key, vport genpsk makes a preshared key: all as wg does
 
 Runs in the foreground until SIGINT or SIGTERM. When the server goes away it keeps trying to come back.
 """
@@ -61,7 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
         prog="vport",
-        usage="vport [options] SERVER PORT | vport [options] LOCATOR LOCATOR | vport --list",
+        usage="vport [options] SERVER PORT | vport [options] LOCATOR LOCATOR | vport join TOKEN",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -122,17 +130,42 @@ def _tap_locator(arguments: argparse.Namespace) -> TapLocator:
 async def join(first: Locator, second: Locator) -> None:
     """Open both places and carry frames between them until one ends, or until cancelled."""
     # The device first: when that is not permitted, nothing has been said to the network yet.
-    places = sorted((first, second), key=lambda locator: isinstance(locator, UdpLocator | WireguardLocator))
-    with await open_link(places[0]) as one, await open_link(places[1]) as other:
-        for link in (one, other):
-            logger.info("%s is open", link.description)
-        await run_cable(one, other)
+    device, other = sorted(
+        (first, second), key=lambda place: isinstance(place, UdpLocator | WireguardLocator)
+    )
+    if isinstance(other, WireguardLocator) and isinstance(device, TapLocator) and device.mtu is None:
+        await _join_to_fit(other, device)
+        return
+    with await open_link(device) as one, await open_link(other) as two:
+        await _carry(one, two)
+
+
+async def _join_to_fit(place: WireguardLocator, device: TapLocator) -> None:
+    """Do the same with a device that is given the MTU that fits the network below."""
+    from vport.links.wireguard import open_wireguard_client
+
+    with (
+        await open_wireguard_client(place) as client,  # says nothing before it runs
+        await open_link(replace(device, mtu=await client.lan_mtu())) as tap,
+    ):
+        await _carry(tap, client)
+
+
+async def _carry(one: Link, two: Link) -> None:
+    for link in (one, two):
+        logger.info("%s is open", link.description)
+    await run_cable(one, two)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; give its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in WORDS:
+        from vport.wireguard_commands import run_word
+
+        return run_word(words)
     parser = make_parser()
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(words)
     if arguments.list:
         sys.stdout.write(explain())
         return ENDED_AS_ASKED

@@ -51,6 +51,7 @@ class SwitchService:
         mac: the switch's own address.
         started_at: when ``run`` began, on Trio's clock.
         management: where the management shell listens, None for nowhere.
+        listeners: what listens for those who call.
     """
 
     def __init__(self, settings: SwitchSettings) -> None:
@@ -61,6 +62,7 @@ class SwitchService:
         self.mac: MacAddress = settings.mac or random_mac(random.SystemRandom())
         self.started_at = 0.0
         self.management: SocketInfo | None = None
+        self.listeners: list[Listener] = []
         self._server = ManagementServer(self, switch_catalog(), BANNER)
         self._scope = trio.CancelScope()
         self._moves = RateLimit(burst=5, interval=2.0)
@@ -94,6 +96,7 @@ class SwitchService:
     async def _listen(self, locator: Locator, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
         listener = resources.enter_context(await open_listener(locator))
         listener.keep_ports(self.fabric)
+        self.listeners.append(listener)
         await nursery.start(self._serve, listener)
         logger.info("listening on %s", listener.description)
 

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from vport import offload
 from vport.backoff import Backoff
-from vport.errors import FrameError
 from vport.ethernet import loopback_test_frame, random_mac
 from vport.links.base import Link, Sink
 from vport.links.binding import bind_to_all
 from vport.links.datagrams import Resolver, raise_buffers, resolve
+from vport.links.wireguard_peer import EthernetTunnel
 from vport.links.wireguard_settings import ClientSettings, read_client
 from vport.links.wireguard_socket import Happening, WireguardSocket, boot_time
 from vport.train import lone
 from vport.wireguard.events import SessionEstablished
 from vport.wireguard.keys import NO_PRESHARED_KEY
+from vport.wireguard.mtu import COMMON_MTU, lan_mtu
 from vport.wireguard.settings import Mode, PeerSettings
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class WireguardClient(Link):
     ) -> None:
         self.settings = settings
         self.discards: Counter[str] = Counter()
-        self._socket = WireguardSocket(sock, settings.private_key, self)
+        self._socket = WireguardSocket(sock, settings.private_key, self, settings.underlay_mtu)
         peer = settings.peer
         self.peer = self._socket.device.add_peer(
             PeerSettings(
@@ -68,40 +68,38 @@ class WireguardClient(Link):
         self.description = f"wg {settings.endpoint}"
         self._resolver = resolver
         self._fallback_station = random_mac(random.SystemRandom())
-        self._gathered: list[Train] = []
+        self._tunnel = EthernetTunnel(self._socket, self.peer, self.discards, self._answer)
         self._sink: Sink | None = None
+        self._path: tuple[int, int] | None = None
         self._trouble = ""
         self._established = trio.Event()
 
     # --- frames ---
 
     def transmit(self, train: Train) -> None:
-        """Gather ``train`` until ``flush``."""
-        if train.offload is not None:
-            try:
-                train = offload.plain(train)
-            except FrameError:
-                self.discards["malformed"] += 1
-                return
-        self._gathered.append(train)
+        """Gather ``train`` until ``flush``; what is too long is answered or goes in pieces."""
+        self._tunnel.transmit(train)
 
     def flush(self) -> None:
         """Seal and send what was gathered; the newest wait a while for a session where there is none."""
-        gathered = self._gathered
-        if gathered:
-            self._gathered = []
-            if self._socket.is_open:
-                self._socket.send_trains(self.peer, gathered)
+        if self._socket.is_open:
+            self._tunnel.flush()
 
     def receive_trains(self, trains: list[Train]) -> None:
         """Take frames from the switch."""
         if self._sink is not None:
             for train in trains:
-                self._sink.deliver(train)
+                self._sink.deliver(self._tunnel.received(train))
 
     def receive_packets(self, packets: list[memoryview], now: float) -> None:
         """Not for an Ethernet peer: the device discards what is no frame."""
         raise AssertionError("an Ethernet peer sends no packets")
+
+    def _answer(self, frame: bytes) -> None:
+        """Give a word back to whoever sent a frame that was too long; it is flushed with what comes next."""
+        if self._sink is not None:
+            self._sink.deliver(lone(frame))
+            self._sink.flush()
 
     def finish(self) -> None:
         """Flush what was delivered."""
@@ -176,6 +174,7 @@ class WireguardClient(Link):
                 logger.info("%s: connected to %s", self.description, self.peer.endpoint)
                 self._trouble = ""
                 self._established.set()
+                self._look_at_path()
                 station = self.station or self._fallback_station
                 self._socket.send_trains(self.peer, [lone(loopback_test_frame(station))])
             case SessionEstablished():
@@ -184,8 +183,22 @@ class WireguardClient(Link):
                 pass
 
     def handle_timers(self, now: float) -> float:
-        """Nothing but the device's timers is ours."""
+        """See whether the path has become narrower, or wider; called every few seconds at least."""
+        self._look_at_path()
         return inf
+
+    def _look_at_path(self) -> None:
+        found = None if self.peer.endpoint is None else self._socket.path_mtu(self.peer.endpoint)
+        if found is not None and found != self._path:
+            if self._path is not None:
+                logger.info("%s: packets of %d bytes fit the path now", self.description, found[0])
+            self._path = found
+            self._tunnel.path_changed(*found)
+
+    async def lan_mtu(self) -> int:
+        """Say which MTU a device of the LAN should have on this machine, by what is known of the way."""
+        found = [self._socket.path_mtu(endpoint) for endpoint in await self._look_up()]
+        return min((lan_mtu(*path) for path in found if path is not None), default=COMMON_MTU)
 
 
 async def open_wireguard_client(

@@ -8,9 +8,10 @@ has stopped answering. The port itself is kept for it all the time.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -18,6 +19,7 @@ from vport.errors import LinkError, RefusedError, SettingsError
 from vport.links.base import Accept, Listener, PortKeeper
 from vport.links.binding import bind_udp
 from vport.links.datagrams import Resolver, ask_for_local_address, raise_buffers, resolve
+from vport.links.wireguard_invitations import Invitations
 from vport.links.wireguard_peer import EthernetPeer, IpPeer, PeerLink
 from vport.links.wireguard_settings import (
     DEFAULT_PORT,
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_PATHS_AT_ONCE: Final = 64  # 10 µs each, every few seconds
+
 
 def mode_of(section: PeerSection) -> Mode:
     """Say what a peer carries. A stock file does not: there a peer with addresses is a stock client."""
@@ -75,9 +79,12 @@ class Member:
         link: as the switch sees it.
         profile: what its port is to be like.
         is_stored: whether it was added by command, so that commands may change it.
+        enrolled: of an invitation, the key that was brought with it.
+        predecessor: the invitation that this peer came with, until it is seen to work.
+        is_kept: whether the switch keeps a port for it.
     """
 
-    __slots__ = ("is_stored", "link", "peer", "profile", "section")
+    __slots__ = ("enrolled", "is_kept", "is_stored", "link", "peer", "predecessor", "profile", "section")
 
     def __init__(self, section: PeerSection, peer: Peer, link: PeerLink, *, is_stored: bool) -> None:
         self.section = section
@@ -85,6 +92,14 @@ class Member:
         self.link = link
         self.profile = profile_of(section)
         self.is_stored = is_stored
+        self.enrolled: PublicKey | None = None
+        self.predecessor: Member | None = None
+        self.is_kept = False
+
+    @property
+    def is_invitation(self) -> bool:
+        """Whether it may do no more than bring a key."""
+        return self.section.expires > 0
 
 
 class WireguardListener(Listener):
@@ -94,19 +109,22 @@ class WireguardListener(Listener):
         settings: as the locator named them.
         socket: with the device.
         members: the peers, by public key.
+        invitations: how further peers come in.
         refused: places that the switch refused to give.
     """
 
     def __init__(self, sock: socket.socket, settings: ListenerSettings) -> None:
         self.settings = settings
-        self.socket = WireguardSocket(sock, settings.config.private_key, self)
+        self.socket = WireguardSocket(sock, settings.config.private_key, self, settings.underlay_mtu)
         self.udp_port: int = self.socket.address[1]
         self.description = f"wg://{settings.host}:{self.udp_port} as {self.public_key.encode()}"
         self.members: dict[PublicKey, Member] = {}
+        self.invitations = Invitations(self)
         self.refused = 0
         self._accept: Accept | None = None
         self._keeper: PortKeeper | None = None
         self._stations: dict[IpPeer, None] = {}
+        self._unseen: list[Member] = []  # whose path has yet to be looked at in this round
         for section in settings.config.peers:
             self._admit(section, is_stored=False)
         for section in load_peers(settings.store):
@@ -131,11 +149,13 @@ class WireguardListener(Listener):
             self._reserve(member)
 
     def _reserve(self, member: Member) -> None:
-        if self._keeper is not None:
+        if self._keeper is not None and not member.is_kept:
+            member.is_kept = True
             member.profile = member.link.profile = self._keeper.reserve(member.profile)
 
     def _release(self, member: Member) -> None:
-        if self._keeper is not None:
+        if self._keeper is not None and member.is_kept:
+            member.is_kept = False
             self._keeper.release(member.profile)
 
     # --- running ---
@@ -153,12 +173,33 @@ class WireguardListener(Listener):
 
     # --- peers ---
 
+    @property
+    def discards(self) -> Counter[str]:
+        """What went no further and was nobody's, or could not be sent, by reason."""
+        found: Counter[str] = Counter()
+        found.update(self.socket.device.discards)
+        for member in self.members.values():
+            found.subtract(member.peer.discards)
+        found.update(self.socket.discards)
+        return +found
+
+    @staticmethod
+    def discards_of(member: Member) -> Counter[str]:
+        """What did not cross between a peer and the LAN, by reason."""
+        found: Counter[str] = Counter(member.link.discards)
+        if isinstance(member.link, IpPeer):
+            found.update(member.link.host.discards)
+        return found
+
     def find(self, name: str) -> Member | None:
         """Find a peer by its name or its public key in base64."""
+        found = None
         for member in self.members.values():
             if name in {member.section.name, member.section.public_key.encode()}:
-                return member
-        return None
+                found = member
+                if not member.is_invitation:
+                    break
+        return found
 
     def add(self, section: PeerSection) -> Member:
         """Admit a peer and keep it on disk.
@@ -191,6 +232,26 @@ class WireguardListener(Listener):
             raise SettingsError(f"{member.section.name or 'this peer'} stands in a file: remove it there")
         self._dismiss(member, reason)
         self._save()
+
+    def replace_key(self, member: Member, section: PeerSection) -> None:
+        """Let another key take the place of an invitation's, with its name and its port.
+
+        Raises:
+            SettingsError, RefusedError, LinkError: as ``add``; the invitation is as it was.
+        """
+        self._release(member)
+        try:
+            successor = self._admit(section, is_stored=True)
+            try:
+                self._reserve(successor)
+                self._save()
+            except (LinkError, RefusedError):
+                self._dismiss(successor, "it could not be kept")
+                raise
+        except (SettingsError, LinkError, RefusedError):
+            self._reserve(member)
+            raise
+        successor.predecessor = member
 
     def _save(self) -> None:
         save_peers(
@@ -252,7 +313,7 @@ class WireguardListener(Listener):
             return
         match event:
             case SessionEstablished():
-                self._plug(member)
+                self._established(member)
             case EndpointMoved(peer, before):
                 if before is not None and member.link.attachment is not None:
                     logger.info("%s (it was at %s)", member.link.description, before)
@@ -262,7 +323,25 @@ class WireguardListener(Listener):
             case SessionEnded():
                 self._unplug(member, "its keys have died of age")
             case ControlReceived():
-                pass
+                self.invitations.enrol(member, event)
+
+    def _established(self, member: Member) -> None:
+        """Give a peer its place; an invitation has none, and ends when the key that it brought works."""
+        if member.is_invitation:
+            return
+        predecessor, member.predecessor = member.predecessor, None
+        if predecessor is not None and self.members.get(predecessor.section.public_key) is predecessor:
+            self._end_invitation(predecessor, "was used")
+        self._look_at_path(member)
+        self._plug(member)
+
+    def _end_invitation(self, member: Member, how: str) -> None:
+        logger.info("the invitation of %s %s", member.section.name, how)
+        self._dismiss(member, f"the invitation {how}")
+        try:
+            self._save()
+        except LinkError as error:  # after a restart it is found expired, or its name taken
+            logger.warning("%s", error)
 
     def _plug(self, member: Member) -> None:
         link = member.link
@@ -279,6 +358,21 @@ class WireguardListener(Listener):
             self._stations[link] = None
             link.announce()
 
+    def _look_at_path(self, member: Member) -> None:
+        """See how long packets to a peer may be."""
+        endpoint = member.peer.endpoint
+        if endpoint is not None and isinstance(member.link, EthernetPeer):
+            found = self.socket.path_mtu(endpoint)
+            if found is not None:
+                member.link.path_changed(*found)
+
+    def _look_at_paths(self) -> None:
+        """Do so for some of the peers that are there, others the next time."""
+        if not self._unseen:
+            self._unseen = [one for one in self.members.values() if one.link.attachment is not None]
+        for _ in range(min(_PATHS_AT_ONCE, len(self._unseen))):
+            self._look_at_path(self._unseen.pop())
+
     def _unplug(self, member: Member, reason: str) -> None:
         link = member.link
         attachment = link.attachment
@@ -289,8 +383,12 @@ class WireguardListener(Listener):
             attachment.detach(reason)
 
     def handle_timers(self, now: float) -> float:
-        """Let the stations of stock clients ask again for whom they look."""
+        """Let the stations of stock clients ask again for whom they look; end invitations in time."""
         earliest = inf
+        self._look_at_paths()
+        for member in [member for member in self.members.values() if member.is_invitation]:
+            if self.invitations.is_expired(member):
+                self._end_invitation(member, "has run out")
         for link in list(self._stations):
             deadline = link.host.next_deadline()
             if deadline is not None and deadline <= now:

@@ -13,14 +13,77 @@ from vport.errors import FrameError
 from vport.links.base import Link
 from vport.links.wireguard_socket import boot_time
 from vport.train import lone
+from vport.wireguard.fitting import SYN_LIMIT, Fitting
+from vport.wireguard.mtu import DEFAULT_UNDERLAY, frame_limit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vport.links.base import Attachment, Sink
     from vport.links.wireguard_socket import WireguardSocket
     from vport.profile import PortProfile
     from vport.train import Train
     from vport.wireguard.ip_station import IpStation
     from vport.wireguard.peer import Peer
+
+
+class EthernetTunnel:
+    """Frames into a tunnel and out of it, made to fit: what a listener's peers and a client have in common.
+
+    Args:
+        socket: sends.
+        peer: to whom.
+        discards: of the link, by reason.
+        answer: takes a frame for whoever sent one that was too long.
+
+    Attributes:
+        fitting: what is done with frames that are too long, and with TCP.
+    """
+
+    __slots__ = ("_answer", "_discards", "_gathered", "_peer", "_socket", "fitting")
+
+    def __init__(
+        self, socket: WireguardSocket, peer: Peer, discards: Counter[str], answer: Callable[[bytes], None]
+    ) -> None:
+        self.fitting = Fitting(frame_limit(DEFAULT_UNDERLAY, 6), discards)
+        self._socket = socket
+        self._peer = peer
+        self._discards = discards
+        self._answer = answer
+        self._gathered: list[Train] = []
+
+    def path_changed(self, mtu: int, version: int) -> None:
+        """Take note of the longest packet on the way to the peer, and the version of IP there."""
+        self.fitting.limit = frame_limit(mtu, version)
+
+    def transmit(self, train: Train) -> None:
+        """Gather ``train`` until ``flush``, unless it does not fit."""
+        answer = None
+        if self.fitting.concerns(train):
+            fitted, answer = self.fitting.outgoing(train, boot_time())
+            if fitted is None:
+                if answer is not None:
+                    self._answer(answer)
+                return
+            train = fitted
+        if train.offload is not None:
+            try:
+                train = offload.plain(train)
+            except FrameError:
+                self._discards["malformed"] += 1
+                return
+        self._gathered.append(train)
+
+    def flush(self) -> None:
+        """Seal and send what was gathered; the newest wait a while for a session where there is none."""
+        gathered = self._gathered
+        if gathered:
+            self._gathered = []
+            self._socket.send_trains(self._peer, gathered)
+
+    def received(self, train: Train) -> Train:
+        """Look at frames from the tunnel: what they say of segment sizes holds for the way back."""
+        return self.fitting.clamp(train) if train.frame_size <= SYN_LIMIT else train
 
 
 class PeerLink(Link):
@@ -76,31 +139,30 @@ class EthernetPeer(PeerLink):
 
     def __init__(self, socket: WireguardSocket, peer: Peer, profile: PortProfile) -> None:
         super().__init__(socket, peer, profile)
-        self._gathered: list[Train] = []
+        self._tunnel = EthernetTunnel(socket, peer, self.discards, self._answer)
 
     def transmit(self, train: Train) -> None:
-        """Gather ``train`` until ``flush``."""
-        if train.offload is not None:
-            try:
-                train = offload.plain(train)
-            except FrameError:
-                self.discards["malformed"] += 1
-                return
-        self._gathered.append(train)
+        """Gather ``train`` until ``flush``; what is too long is answered or goes in pieces."""
+        self._tunnel.transmit(train)
 
     def flush(self) -> None:
         """Seal and send what was gathered."""
-        gathered = self._gathered
-        if gathered:
-            self._gathered = []
-            self._socket.send_trains(self.peer, gathered)
+        self._tunnel.flush()
+
+    def path_changed(self, mtu: int, version: int) -> None:
+        """Take note of the longest packet on the way to the peer, and the version of IP there."""
+        self._tunnel.path_changed(mtu, version)
+
+    def _answer(self, frame: bytes) -> None:
+        if self.attachment is not None:
+            self.attachment.deliver(lone(frame))
 
     def receive_trains(self, trains: list[Train]) -> None:
         """Take frames that the peer sent."""
         attachment = self.attachment
         if attachment is not None:
             for train in trains:
-                attachment.deliver(train)
+                attachment.deliver(self._tunnel.received(train))
 
     def receive_packets(self, packets: list[memoryview], now: float) -> None:
         """Not for an Ethernet peer: the device discards what is no frame."""

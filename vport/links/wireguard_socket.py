@@ -21,6 +21,7 @@ import trio
 
 from vport.links.datagrams import tells_local_address
 from vport.links.outbox import source_control
+from vport.links.path_mtu import PathProbe
 from vport.links.postbox import open_postbox
 from vport.links.readiness import notify_closing, serve_readable
 from vport.links.wireguard_settings import StampFile
@@ -95,6 +96,7 @@ class WireguardSocket:
         sock: a bound UDP socket, now ours.
         private_key: our identity.
         owner: who is told what happens.
+        underlay_mtu: longest packet of the network below, where its devices do not tell.
 
     Attributes:
         device: the protocol.
@@ -102,7 +104,9 @@ class WireguardSocket:
         discards: what did not get out of the socket, by reason.
     """
 
-    def __init__(self, sock: socket.socket, private_key: PrivateKey, owner: Owner) -> None:
+    def __init__(
+        self, sock: socket.socket, private_key: PrivateKey, owner: Owner, underlay_mtu: int | None = None
+    ) -> None:
         self.address: SocketAddress = sock.getsockname()
         self.discards: Counter[str] = Counter()
         self.sinks: dict[Peer, PeerSink] = {}
@@ -121,6 +125,8 @@ class WireguardSocket:
         self._destinations: dict[Endpoint, Destination] = {}
         self._origins: dict[Hashable, Endpoint] = {}
         self._reached: dict[PeerSink, None] = {}
+        self._probe = PathProbe()
+        self._underlay_mtu = underlay_mtu
         self._alarm = trio.Event()
         self._alarm_at = inf  # when the timer task wakes by itself
 
@@ -134,6 +140,7 @@ class WireguardSocket:
         if self.is_open:
             notify_closing(self._sock.fileno())
             self._sock.close()
+            self._probe.close()
             self._stamps.save(self.device.latest_stamp)
 
     # --- running ---
@@ -256,6 +263,9 @@ class WireguardSocket:
                     self._reached[sink] = None
             case Transmit():
                 raise AssertionError("what is to be sent was sent before")
+            case SessionEstablished(peer):
+                self._try_segmentation(peer)
+                self._owner.happened(event, now)
             case _:
                 self._owner.happened(event, now)
 
@@ -284,6 +294,13 @@ class WireguardSocket:
         self._destinations[endpoint] = destination
         return destination
 
+    def _try_segmentation(self, peer: Peer) -> None:
+        """Forget what the kernel could not cut for a peer: with each session it may try again."""
+        if peer.endpoint is not None:
+            destination = self._destinations.pop(peer.endpoint, None)
+            if destination is not None:
+                self._outbox.release(destination)
+
     def _socket_address(self, endpoint: Endpoint) -> SocketAddress:
         if self._sock.family == socket.AF_INET:
             return (endpoint.host, endpoint.port)
@@ -298,6 +315,13 @@ class WireguardSocket:
 
     def _send_failed(self, destination: Destination, error: OSError) -> None:
         """Nothing to do: counted; the timers find out whether the peer is still there."""
+
+    def path_mtu(self, endpoint: Endpoint) -> tuple[int, int] | None:
+        """Give the longest packet on the way to ``endpoint`` and the version of IP; None without a way."""
+        found = self._probe.ask(endpoint)
+        if found is None or self._underlay_mtu is None:
+            return found
+        return min(found[0], self._underlay_mtu), found[1]
 
     def endpoint_of(self, family: int, address: SocketAddress) -> Endpoint:
         """Make an endpoint of a looked-up address, in the form that this socket's datagrams come with."""

@@ -14,6 +14,7 @@ _IP_HEADER: Final = {4: 20, 6: 40}
 COMMON_MTU: Final = 1400
 """What every port of ours takes unless told otherwise: it fits IPv6 and a VLAN tag over Ethernet's 1500."""
 
+DEFAULT_UNDERLAY: Final = 1500  # until the path is known
 LEAST_UNDERLAY: Final = 576  # RFC 791 section 3.1: what every network takes; a router that claims less lies
 
 

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vport.ethernet import MacAddress
+    from vport.links.base import Listener
     from vswitch.bridge import Bridge
 
 
@@ -24,6 +27,10 @@ class Control(Protocol):
     @property
     def bridge(self) -> Bridge:
         """The forwarding core."""
+
+    @property
+    def listeners(self) -> Sequence[Listener]:
+        """What listens for those who call."""
 
     @property
     def mac(self) -> MacAddress:

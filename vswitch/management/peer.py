@@ -1,0 +1,202 @@
+"""The peer menu: who may join over WireGuard, how they are, and how further ones come in."""
+
+from __future__ import annotations
+
+import errno
+import io
+from typing import TYPE_CHECKING, Final
+
+from vport.errors import CommandError, LinkError, RefusedError
+from vport.shell.command import Menu, Optional, Session, Text, Word, command, quoted
+from vswitch.management.peer_options import read_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vport.links.wireguard_listener import Member, WireguardListener
+    from vport.wireguard.config import Config
+    from vswitch.management.control import Control
+
+_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+_FAILED: Final = (LinkError, RefusedError)
+
+
+def wireguard_listeners(control: Control) -> list[WireguardListener]:
+    """Find the listeners that have peers.
+
+    Raises:
+        CommandError: ENXIO, there is none.
+    """
+    from vport.links.wireguard_listener import WireguardListener
+
+    found = [listener for listener in control.listeners if isinstance(listener, WireguardListener)]
+    if not found:
+        raise CommandError(
+            errno.ENXIO, "this switch has no WireGuard listener; start it with --listen wg://:51820"
+        )
+    return found
+
+
+def _find(control: Control, name: str) -> tuple[WireguardListener, Member]:
+    for listener in wireguard_listeners(control):
+        member = listener.find(name)
+        if member is not None:
+            return listener, member
+    raise CommandError(errno.ENOENT, f"there is no peer {quoted(name)}")
+
+
+def _first(control: Control, name: str) -> WireguardListener:
+    """Give the listener that further peers go to, having checked that the name is free."""
+    listeners = wireguard_listeners(control)
+    if any(listener.find(name) is not None for listener in listeners):
+        raise CommandError(errno.EEXIST, f"there is a peer {quoted(name)}; peer/remove it first")
+    return listeners[0]
+
+
+# --- printing ---
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in _UNITS[:-1]:
+        if size < 1024:
+            return f"{size:.2f} {unit}" if unit != "B" else f"{count} B"
+        size /= 1024
+    return f"{size:.2f} {_UNITS[-1]}"
+
+
+def _ago(seconds: float) -> str:
+    rest = int(seconds)
+    parts: list[str] = []
+    for word, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count} {word}{'s' if count > 1 else ''}")
+    return ", ".join(parts[:2]) + " ago" if parts else "now"
+
+
+def _describe(listener: WireguardListener, member: Member, now: float) -> Iterator[str]:
+    """Print a peer in the words and the order of ``wg show``, with what is ours behind."""
+    peer, section = member.peer, member.section
+    yield f"peer: {section.public_key.encode()}"
+    if section.name:
+        yield f"  name: {section.name}"
+    if section.preshared_key is not None:
+        yield "  preshared key: (hidden)"
+    if peer.endpoint is not None:
+        yield f"  endpoint: {peer.endpoint}"
+    if section.allowed_ips:
+        yield f"  allowed ips: {', '.join(map(str, section.allowed_ips))}"
+    if peer.last_handshake_at is not None:
+        yield f"  latest handshake: {_ago(now - peer.last_handshake_at)}"
+    if peer.sent_bytes or peer.received_bytes:
+        yield f"  transfer: {_size(peer.received_bytes)} received, {_size(peer.sent_bytes)} sent"
+    if section.persistent_keepalive:
+        yield f"  persistent keepalive: every {section.persistent_keepalive} seconds"
+    yield from _describe_place(member)
+    discards = peer.discards + listener.discards_of(member)
+    if discards:
+        yield "  discards: " + ", ".join(f"{count} {reason}" for reason, count in discards.most_common())
+
+
+def _describe_place(member: Member) -> Iterator[str]:
+    section = member.section
+    if member.is_invitation:
+        yield "  invitation: not used yet" if member.enrolled is None else "  invitation: being used"
+        return
+    kind = f"  mode: {member.peer.settings.mode}, port {member.profile.number}, VLAN {section.vlan}"
+    if section.tagged_vlans:
+        kind += f", tagged {','.join(map(str, section.tagged_vlans))}"
+    yield kind + (", present" if member.link.attachment is not None else ", absent")
+
+
+@command("peer/print", "print WireGuard peers, like wg show", Optional(Word("NAME")), prints=True)
+def print_peers(control: Control, session: Session, name: str | None) -> list[str]:
+    """Print the listeners and their peers, or one peer."""
+    from vport.links.wireguard_socket import boot_time
+
+    now = boot_time()
+    if name is not None:
+        return list(_describe(*_find(control, name), now))
+    lines: list[str] = []
+    for listener in wireguard_listeners(control):
+        lines += [f"interface: {listener.description.partition(' ')[0]}"]
+        lines += [f"  public key: {listener.public_key.encode()}", f"  listening port: {listener.udp_port}"]
+        discards = listener.discards
+        if discards:
+            lines += ["  discards: " + ", ".join(f"{n} {reason}" for reason, n in discards.most_common())]
+        for member in listener.members.values():
+            lines += ["", *_describe(listener, member, now)]
+    return lines
+
+
+# --- changing ---
+
+
+@command(
+    "peer/add",
+    "admit a peer by its key; options: ip port=N vlan=N tagged=N,N mac=M,M macs=N address=A psk=@FILE",
+    Word("NAME"),
+    Text("PUBKEY [OPTION…]"),
+)
+def add(control: Control, session: Session, name: str, rest: str) -> None:
+    """Admit a peer that made its own keys. Its port is its own from now on."""
+    listener = _first(control, name)
+    key, _, options = rest.partition(" ")
+    section = read_options(name, key, options)
+    try:
+        listener.add(section)
+    except _FAILED as error:
+        raise CommandError(errno.EIO, str(error)) from None
+
+
+@command("peer/remove", "revoke a peer, at once", Word("NAME"))
+def remove(control: Control, session: Session, name: str) -> None:
+    """Revoke a peer by its name or key; a session that it has ends."""
+    listener, member = _find(control, name)
+    try:
+        listener.remove(member)
+    except LinkError as error:
+        raise CommandError(errno.EIO, f"it is out, but may come back with a restart: {error}") from None
+
+
+@command(
+    "peer/invite",
+    "make keys for a peer and print how it joins: a command for Linux, with ip a QR code for a phone",
+    Word("NAME"),
+    Optional(Text("[ip] [OPTION…]")),
+    prints=True,
+)
+def invite(control: Control, session: Session, name: str, rest: str | None) -> list[str]:
+    """Invite a peer."""
+    listener = _first(control, name)
+    section = read_options(name, None, rest or "")
+    is_stock = section.mode == "ip"
+    try:
+        if is_stock:
+            return _show_config(listener.invitations.invite_stock(section))
+        invitation = listener.invitations.invite(section)
+    except _FAILED as error:
+        raise CommandError(errno.EIO, str(error)) from None
+    return [
+        f"On the machine that is to join as {name}, within 24 hours:",
+        "",
+        f"sudo vport join {invitation.encode()}",
+        "",
+        "The token works once: the machine makes a key of its own, which never leaves it.",
+    ]
+
+
+def _show_config(config: Config) -> list[str]:
+    """Show a stock client's file, and the same as a QR code that WireGuard's apps read."""
+    import segno
+
+    from vport.wireguard.config import format_config
+
+    text = format_config(config, for_stock=True)
+    picture = io.StringIO()
+    segno.make_qr(text, error="l").terminal(out=picture, compact=True)
+    return [*text.splitlines(), "", *picture.getvalue().splitlines()]
+
+
+MENU: Final = Menu("peer", "WIREGUARD PEER MENU", (print_peers, add, remove, invite))
