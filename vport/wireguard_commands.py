@@ -66,8 +66,8 @@ def _join_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="vport join",
         description="Join a switch with the token that its peer/invite printed. The first time, a key of "
-        "this machine's own takes the token's place; from then on the same command, or the file that it names, "
-        "is enough. Runs in the foreground until SIGINT or SIGTERM.",
+        "this machine's own takes the token's place; from then on the same command is enough, or the file "
+        "that it names. Runs in the foreground until SIGINT or SIGTERM.",
         allow_abbrev=False,
     )
     parser.add_argument("token", metavar="TOKEN", help="the token, or - to read it from standard input")

@@ -3,9 +3,9 @@
 A token is good for one machine. It holds the private key of a peer that may do one thing only, to say which
 key is to take its place: the machine makes its own key, calls with the invitation's, and sends the public
 half in a control record (``encode_enrolment``). The switch enters that key and answers; from the first
-session under the new key on, the invitation is void. So the key that counts never leaves its machine, and a token that
-somebody finds in a shell's history opens nothing. Whoever uses a token first is in, as with any key to
-be cut: hand it over as you would a key.
+session under the new key on, the invitation is void. So the key that counts never leaves its
+machine, and a token that somebody finds in a shell's history opens nothing. Whoever uses a token first is in:
+hand it over as you would a key.
 
 A token in bytes, before base64url (RFC 4648 section 5, no padding): version 1, switch's public key (32),
 invitation's private key (32), preshared key (32), MTU of the LAN (2, big-endian), UDP port (2), length of
