@@ -53,6 +53,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BROKEN_SOCKET_PAUSE: Final = 0.1  # seconds; the kernel may be out of memory: do not spin
+HANDSHAKES_A_TURN: Final = 64
+"""Messages other than data that are worked on in a turn, 30 µs each in a flood. More are waiting at once only
+when we are too slow for what comes; then they are shed, unread, so that the peers' data get through. Whoever
+means it asks again."""
+
 PLACES_LIMIT: Final = 4096  # far ends whose address is kept in the kernel's form; 1 kB each
 CLOCK_CHECK: Final = 30.0  # seconds between looks at the wall clock, which may have been set
 _LONGEST_WAIT: Final = 5.0  # seconds; Trio's clock stops while the machine sleeps, the device's does not
@@ -175,7 +180,13 @@ class WireguardSocket:
     def _take(self, arrivals: list[Arrival]) -> None:
         now = boot_time()
         receive, origins = self.device.receive, self._origins
+        handshakes = 0
         for origin, data, size in arrivals:
+            if not size or data[0] != MessageType.TRANSPORT:
+                handshakes += -(-len(data) // size) if size else 1
+                if handshakes > HANDSHAKES_A_TURN:
+                    self.discards["handshake: too many at once"] += 1
+                    continue
             endpoint = origins.get(origin) or self._locate(origin, data)
             events = receive(data, endpoint, now, size)
             if events:

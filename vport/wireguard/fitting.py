@@ -37,6 +37,8 @@ SYN_LIMIT: Final = (
 )  # bytes: the longest IPv4 and TCP headers; a SYN has no data
 _TCP_HEADER: Final = 20
 _IP_HEADER: Final = {4: 20, 6: 40}
+_PLAIN_IPV4: Final = b"\x08\x00\x45"  # EtherType; version and header length
+_LEAST_SYN: Final = HEADER_SIZE + 20 + 20
 _TCP: Final = 6  # RFC 9293: its number as an IP protocol
 _SYN: Final = 2
 _MSS: Final = 2  # option kind (RFC 9293 section 3.2)
@@ -127,7 +129,7 @@ class Fitting:
     def clamp(self, train: Train) -> Train:
         """Lower the maximum segment size in SYNs; the train itself where there is nothing to do."""
         size = train.frame_size
-        if size > SYN_LIMIT or not _may_have_tcp(train):
+        if size > SYN_LIMIT or not _may_have_syn(train):
             return train
         changed: bytearray | None = None
         for start in range(0, len(train.data), size):
@@ -170,12 +172,14 @@ def _find_tcp(frame: Buffer, found: _Ip) -> int | None:
     return tcp if is_tcp and len(frame) >= tcp + _TCP_HEADER else None
 
 
-def _may_have_tcp(train: Train) -> bool:
-    """Whether any frame may have TCP, tagged or not: a look at four columns instead of a loop over frames."""
+def _may_have_syn(train: Train) -> bool:
+    """Whether any frame may be a SYN, tagged or not: a look at four columns instead of a loop over frames."""
     data, size = train.data, train.frame_size
     whole = len(data) // size
-    if whole < 2 or size < HEADER_SIZE + TAG_SIZE + _IP_HEADER[4]:
-        return True
+    if size < _LEAST_SYN:
+        return False
+    if whole < 2:  # the usual lone frame, IPv4 without options: an acknowledgement, a ping
+        return data[12:15] != _PLAIN_IPV4 or (data[23] == _TCP and bool(data[47] & _SYN))
     return any((np.ndarray((whole,), np.uint8, data, at, (size,)) == _TCP).any() for at in (20, 23, 24, 27))
 
 
