@@ -21,7 +21,7 @@ from vport.links.binding import bind_to_all
 from vport.links.datagrams import Resolver, raise_buffers, resolve
 from vport.links.wireguard_peer import EthernetTunnel
 from vport.links.wireguard_settings import ClientSettings, read_client
-from vport.links.wireguard_socket import Happening, WireguardSocket, boot_time
+from vport.links.wireguard_socket import Happening, WireguardSocket
 from vport.train import lone
 from vport.wireguard.events import SessionEstablished
 from vport.wireguard.keys import NO_PRESHARED_KEY
@@ -63,7 +63,7 @@ class WireguardClient(Link):
                 mode=Mode.ETHERNET,
                 persistent_keepalive=peer.persistent_keepalive or DEFAULT_KEEPALIVE,
             ),
-            boot_time(),
+            self._socket.now(),
         )
         self.description = f"wg {settings.endpoint}"
         self._resolver = resolver
@@ -134,7 +134,7 @@ class WireguardClient(Link):
                 await trio.sleep(CHECK_INTERVAL)
                 continue
             for endpoint in await self._look_up():
-                self._socket.device.locate_peer(self.peer, endpoint, boot_time())
+                self._socket.device.locate_peer(self.peer, endpoint, self._socket.now())
                 self._socket.call(self.peer)
                 with trio.move_on_after(ANSWER_TIME):
                     await self._wait_until_found()
@@ -144,7 +144,7 @@ class WireguardClient(Link):
                 await trio.sleep(backoff.next_delay())
 
     def _is_found(self) -> bool:
-        return self.peer.has_session(boot_time()) and self.peer.unanswered < UNANSWERED
+        return self.peer.has_session(self._socket.now()) and self.peer.unanswered < UNANSWERED
 
     async def _wait_until_found(self) -> None:
         while not self._is_found():

@@ -13,7 +13,7 @@ import trio
 from vport.errors import FrameError, LinkError, SettingsError
 from vport.links.binding import bind_to_all
 from vport.links.datagrams import Resolver, resolve
-from vport.links.wireguard_socket import Happening, WireguardSocket, boot_time
+from vport.links.wireguard_socket import Happening, WireguardSocket
 from vport.private_files import read_secret, state_directory, write_secret
 from vport.wireguard.config import Config, format_config, parse
 from vport.wireguard.events import ControlReceived, SessionEstablished
@@ -100,7 +100,7 @@ class _Caller:
         self._key = key
         self._peer = self.socket.device.add_peer(
             PeerSettings(public_key=invitation.server_key, preshared_key=invitation.preshared_key),
-            boot_time(),
+            self.socket.now(),
         )
 
     async def call(self, found: list[tuple[int, tuple[object, ...]]]) -> None:
@@ -108,7 +108,7 @@ class _Caller:
         while not self._established.is_set():
             for family, address in found:
                 self.socket.device.locate_peer(
-                    self._peer, self.socket.endpoint_of(family, address), boot_time()
+                    self._peer, self.socket.endpoint_of(family, address), self.socket.now()
                 )
                 self.socket.call(self._peer)
                 with trio.move_on_after(_ADDRESS_TIME):

@@ -28,7 +28,7 @@ from vport.links.wireguard_settings import (
     read_listener,
     save_peers,
 )
-from vport.links.wireguard_socket import Happening, WireguardSocket, boot_time
+from vport.links.wireguard_socket import BootClock, Happening, WireguardSocket
 from vport.wireguard.events import (
     ControlReceived,
     EndpointMoved,
@@ -113,9 +113,11 @@ class WireguardListener(Listener):
         refused: places that the switch refused to give.
     """
 
-    def __init__(self, sock: socket.socket, settings: ListenerSettings) -> None:
+    def __init__(
+        self, sock: socket.socket, settings: ListenerSettings, clock: BootClock | None = None
+    ) -> None:
         self.settings = settings
-        self.socket = WireguardSocket(sock, settings.config.private_key, self, settings.underlay_mtu)
+        self.socket = WireguardSocket(sock, settings.config.private_key, self, settings.underlay_mtu, clock)
         self.udp_port: int = self.socket.address[1]
         self.description = f"wg://{settings.host}:{self.udp_port} as {self.public_key.encode()}"
         self.members: dict[PublicKey, Member] = {}
@@ -269,7 +271,7 @@ class WireguardListener(Listener):
             persistent_keepalive=section.persistent_keepalive,
         )
         station = self._station(section) if settings.mode is Mode.IP else None
-        peer = self.socket.device.add_peer(settings, boot_time())
+        peer = self.socket.device.add_peer(settings, self.socket.now())
         profile = profile_of(section)
         link: PeerLink
         if station is None:

@@ -11,7 +11,6 @@ import trio
 from vport import offload
 from vport.errors import FrameError
 from vport.links.base import Link
-from vport.links.wireguard_socket import boot_time
 from vport.train import lone
 from vport.wireguard.fitting import SYN_LIMIT, Fitting
 from vport.wireguard.mtu import DEFAULT_UNDERLAY, frame_limit
@@ -60,7 +59,7 @@ class EthernetTunnel:
         """Gather ``train`` until ``flush``, unless it does not fit."""
         answer = None
         if self.fitting.concerns(train):
-            fitted, answer = self.fitting.outgoing(train, boot_time())
+            fitted, answer = self.fitting.outgoing(train, self._socket.now())
             if fitted is None:
                 if answer is not None:
                     self._answer(answer)
@@ -188,7 +187,7 @@ class IpPeer(PeerLink):
         except FrameError:
             self.discards["malformed"] += 1
             return
-        now = boot_time()
+        now = self._socket.now()
         for frame in frames:
             answers, packets = self.host.receive_frame(frame, now)
             self._packets += packets

@@ -66,9 +66,21 @@ Happening = SessionEstablished | EndpointMoved | HandshakeAbandoned | SessionEnd
 """What the owner of a socket is told besides traffic."""
 
 
-def boot_time() -> float:
-    """Give the time in seconds on a clock that goes on while the machine sleeps: keys age all the same."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+class BootClock:
+    """The time since boot, on which keys age also while the machine sleeps.
+
+    Args:
+        rate: how many of its seconds pass in a second; who waits for keys to die may want more than 1.
+    """
+
+    __slots__ = ("rate",)
+
+    def __init__(self, rate: float = 1.0) -> None:
+        self.rate = rate
+
+    def now(self) -> float:
+        """Give the time in seconds."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) * self.rate
 
 
 class PeerSink(Protocol):
@@ -102,16 +114,25 @@ class WireguardSocket:
         private_key: our identity.
         owner: who is told what happens.
         underlay_mtu: longest packet of the network below, where its devices do not tell.
+        clock: how time passes for the device.
 
     Attributes:
         device: the protocol.
+        now: gives the time on the device's clock.
         sinks: where frames and packets go, by peer; a peer without one has them discarded.
         discards: what did not get out of the socket, by reason.
     """
 
     def __init__(
-        self, sock: socket.socket, private_key: PrivateKey, owner: Owner, underlay_mtu: int | None = None
+        self,
+        sock: socket.socket,
+        private_key: PrivateKey,
+        owner: Owner,
+        underlay_mtu: int | None = None,
+        clock: BootClock | None = None,
     ) -> None:
+        self._clock = clock or BootClock()
+        self.now = self._clock.now
         self.address: SocketAddress = sock.getsockname()
         self.discards: Counter[str] = Counter()
         self.sinks: dict[Peer, PeerSink] = {}
@@ -119,7 +140,7 @@ class WireguardSocket:
         self.device = Device(
             private_key,
             entropy=os.urandom,
-            now=boot_time(),
+            now=self.now(),
             unix_ns=time.time_ns(),
             latest_stamp=self._stamps.load(),
         )
@@ -178,7 +199,7 @@ class WireguardSocket:
         return more
 
     def _take(self, arrivals: list[Arrival]) -> None:
-        now = boot_time()
+        now = self.now()
         receive, origins = self.device.receive, self._origins
         handshakes = 0
         for origin, data, size in arrivals:
@@ -214,14 +235,15 @@ class WireguardSocket:
 
     async def _keep_time(self) -> None:
         while True:
-            now = boot_time()
+            now = self.now()
             self.carry_out(self.device.handle_timer(now), now)
             others = self._owner.handle_timers(now)
             self._finish()
             deadline = self.device.next_deadline()
             self._alarm = trio.Event()
             self._alarm_at = min(others, inf if deadline is None else deadline)
-            with trio.move_on_after(min(max(self._alarm_at - now, 0.0), _LONGEST_WAIT)):
+            wait = max(self._alarm_at - now, 0.0) / self._clock.rate
+            with trio.move_on_after(min(wait, _LONGEST_WAIT)):
                 await self._alarm.wait()
 
     def _set_alarm(self) -> None:
@@ -238,7 +260,7 @@ class WireguardSocket:
         """Tell the device the wall clock now and then, and keep the latest stamp."""
         while True:
             await trio.sleep(CLOCK_CHECK)
-            self.device.set_wall_clock(boot_time(), time.time_ns())
+            self.device.set_wall_clock(self.now(), time.time_ns())
             self._stamps.save(self.device.latest_stamp)
 
     # --- what the device says ---
@@ -345,24 +367,24 @@ class WireguardSocket:
 
     def send_trains(self, peer: Peer, trains: list[Train]) -> None:
         """Send frames to an Ethernet peer now."""
-        now = boot_time()
+        now = self.now()
         self.carry_out(self.device.send(peer, trains, now), now)
         self._set_alarm()
 
     def send_packets(self, peer: Peer, packets: list[bytes]) -> None:
         """Send packets to an IP peer now."""
-        now = boot_time()
+        now = self.now()
         self.carry_out(self.device.send_packets(peer, packets, now), now)
         self._set_alarm()
 
     def send_control(self, peer: Peer, body: bytes) -> None:
         """Send a control record to an Ethernet peer now."""
-        now = boot_time()
+        now = self.now()
         self.carry_out(self.device.send_control(peer, body, now), now)
         self._set_alarm()
 
     def call(self, peer: Peer) -> None:
         """Start a handshake, unless there is a session."""
-        now = boot_time()
+        now = self.now()
         self.carry_out(self.device.connect(peer, now), now)
         self._set_alarm()

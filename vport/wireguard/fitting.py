@@ -24,6 +24,7 @@ from vport.ethernet import HEADER_SIZE, TAG_SIZE, EtherType
 from vport.rate_limit import RateLimit
 from vport.train import Train
 from vport.virtio_net import VnetFlag
+from vport.wireguard.mtu import IPV6_MINIMUM
 from vport.wireguard.oversize import fragments_or_error
 
 if TYPE_CHECKING:
@@ -99,11 +100,18 @@ class Fitting:
             return self._too_long(train, now)
         return self.clamp(train), None
 
+    def _mtu(self, found: _Ip) -> int:
+        """Give the longest packet; IPv6 is never told less than every link of its must take."""
+        mtu = self.limit - found.start
+        return mtu if found.version == 4 else max(mtu, IPV6_MINIMUM)
+
     # --- what is too long ---
 
     def _too_long(self, train: Train, now: float) -> tuple[Train | None, bytes | None]:
         found = _find_ip(train.data)
         if found is None or (found.version == 4 and not train.data[found.start + 6] & _DONT_FRAGMENT):
+            return train, None
+        if train.frame_size <= found.start + self._mtu(found):
             return train, None
         self.discards["too long for the tunnel"] += train.count
         if train.data[0] & 1 or not self._errors.ask(now)[0]:
@@ -117,8 +125,7 @@ class Fitting:
         """Make the frame with the ICMP error about the first packet of a train."""
         packet = _cut_short(bytes(data[found.start : train.frame_size]), found.version)
         us: IpAddress = IPv4Address(packet[16:20]) if found.version == 4 else IPv6Address(packet[24:40])
-        mtu = self.limit - found.start
-        _, error = fragments_or_error(packet, mtu, us, next(self._identifications) & 0xFFFF)
+        _, error = fragments_or_error(packet, self._mtu(found), us, next(self._identifications) & 0xFFFF)
         if error is None:
             return None
         # Back the way it came: addresses swapped, tag and EtherType as they were.
@@ -151,7 +158,7 @@ class Fitting:
         tcp = _find_tcp(frame, found)
         if tcp is None or not frame[tcp + 13] & _SYN:
             return None
-        wanted = max(_LEAST_MSS, self.limit - found.start - _IP_HEADER[found.version] - _TCP_HEADER)
+        wanted = max(_LEAST_MSS, self._mtu(found) - _IP_HEADER[found.version] - _TCP_HEADER)
         at, end = tcp + _TCP_HEADER, min(tcp + (frame[tcp + 12] >> 4) * 4, len(frame))
         while at + 4 <= end and frame[at] != 0:
             if frame[at] == _MSS and frame[at + 1] == 4:

@@ -14,6 +14,7 @@ _IP_HEADER: Final = {4: 20, 6: 40}
 COMMON_MTU: Final = 1400
 """What every port of ours takes unless told otherwise: it fits IPv6 and a VLAN tag over Ethernet's 1500."""
 
+IPV6_MINIMUM: Final = 1280  # RFC 8200 section 5
 DEFAULT_UNDERLAY: Final = 1500  # until the path is known
 LEAST_UNDERLAY: Final = 576  # RFC 791 section 3.1: what every network takes; a router that claims less lies
 
@@ -29,5 +30,8 @@ def frame_limit(underlay: int, version: int) -> int:
 
 
 def lan_mtu(underlay: int, version: int) -> int:
-    """Give the MTU for a device of the LAN: frames fit with a VLAN tag; not above the common one."""
-    return min(COMMON_MTU, frame_limit(underlay, version) - HEADER_SIZE - TAG_SIZE)
+    """Give the MTU for a device of the LAN: frames fit with a VLAN tag; not above the common one.
+
+    Nor below what IPv6 asks of every link: over a narrower path the longest frames travel in fragments.
+    """
+    return max(IPV6_MINIMUM, min(COMMON_MTU, frame_limit(underlay, version) - HEADER_SIZE - TAG_SIZE))

@@ -75,7 +75,7 @@ def _ago(seconds: float) -> str:
     return ", ".join(parts[:2]) + " ago" if parts else "now"
 
 
-def _describe(listener: WireguardListener, member: Member, now: float) -> Iterator[str]:
+def _describe(listener: WireguardListener, member: Member) -> Iterator[str]:
     """Print a peer in the words and the order of ``wg show``, with what is ours behind."""
     peer, section = member.peer, member.section
     yield f"peer: {section.public_key.encode()}"
@@ -88,7 +88,7 @@ def _describe(listener: WireguardListener, member: Member, now: float) -> Iterat
     if section.allowed_ips:
         yield f"  allowed ips: {', '.join(map(str, section.allowed_ips))}"
     if peer.last_handshake_at is not None:
-        yield f"  latest handshake: {_ago(now - peer.last_handshake_at)}"
+        yield f"  latest handshake: {_ago(listener.socket.now() - peer.last_handshake_at)}"
     if peer.sent_bytes or peer.received_bytes:
         yield f"  transfer: {_size(peer.received_bytes)} received, {_size(peer.sent_bytes)} sent"
     if section.persistent_keepalive:
@@ -113,11 +113,8 @@ def _describe_place(member: Member) -> Iterator[str]:
 @command("peer/print", "print WireGuard peers, like wg show", Optional(Word("NAME")), prints=True)
 def print_peers(control: Control, session: Session, name: str | None) -> list[str]:
     """Print the listeners and their peers, or one peer."""
-    from vport.links.wireguard_socket import boot_time
-
-    now = boot_time()
     if name is not None:
-        return list(_describe(*_find(control, name), now))
+        return list(_describe(*_find(control, name)))
     lines: list[str] = []
     for listener in wireguard_listeners(control):
         lines += [f"interface: {listener.description.partition(' ')[0]}"]
@@ -126,7 +123,7 @@ def print_peers(control: Control, session: Session, name: str | None) -> list[st
         if discards:
             lines += ["  discards: " + ", ".join(f"{n} {reason}" for reason, n in discards.most_common())]
         for member in listener.members.values():
-            lines += ["", *_describe(listener, member, now)]
+            lines += ["", *_describe(listener, member)]
     return lines
 
 

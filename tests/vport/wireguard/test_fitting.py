@@ -138,3 +138,9 @@ def test_cut_off_frames_pass(size: int) -> None:
     sent, answer = fitting().outgoing(train, 0.0)
     assert sent is not None
     assert answer is None
+
+
+def test_ipv6_packet_of_1280_bytes_passes_however_narrow_the_path() -> None:
+    frame = bytes(ether() / ip(6) / UDP(dport=9) / bytes(1280 - 48))
+    train = lone(frame)
+    assert Fitting(1000, Counter()).outgoing(train, 0.0) == (train, None)
