@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, unquote
 
+from vport.device_locators import PacketLocator, TunLocator, VxlanLocator
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, format_mac
 from vport.locator_fields import (
@@ -21,6 +22,7 @@ from vport.locator_fields import (
     InterfaceAddress,
     IpAddress,
     Locator,
+    file_path,
     flag,
     host_and_port,
     integer,
@@ -50,15 +52,19 @@ __all__ = [
     "InterfaceAddress",
     "IpAddress",
     "Locator",
+    "PacketLocator",
     "StdioLocator",
     "TapLocator",
     "TcpLocator",
+    "TunLocator",
     "UdpLocator",
     "UnixLocator",
     "UnixgramLocator",
     "VdeLocator",
+    "VxlanLocator",
     "WireguardLocator",
     "explain",
+    "file_path",
     "integer",
     "interface_address",
     "interface_name",
@@ -93,6 +99,7 @@ class UdpLocator(Locator):
     keepalive: float = option(
         20.0, seconds(0.1, 1e6), "calling: announce oneself after so much silence", "SECONDS", "{:g}".format
     )
+    offload: bool = flag(True, "send and receive many frames with one system call")
 
     @classmethod
     def read_target(cls, text: str) -> dict[str, Any]:
@@ -177,6 +184,9 @@ SCHEMES: Final[dict[str, type[Locator]]] = {
         UnixgramLocator,
         StdioLocator,
         CmdLocator,
+        PacketLocator,
+        TunLocator,
+        VxlanLocator,
     )
 }
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from vport.errors import LinkError, SettingsError
+from vport.files import MODE, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -54,50 +54,27 @@ def read_secret(path: str | os.PathLike[str], what: str) -> str:
     return text
 
 
-def write_secret(
-    path: str | os.PathLike[str], text: str, *, exclusive: bool = False, durable: bool = True
-) -> None:
+def write_secret(path: str | os.PathLike[str], text: str, *, exclusive: bool = False) -> None:
     """Put a file with ``text`` in place: all of it or nothing, readable by its owner alone.
 
     Args:
         path: where; the directory is made if needed.
         text: what.
         exclusive: refuse where there is a file already.
-        durable: wait until it would survive a power cut.
 
     Raises:
         FileExistsError: there is a file, and ``exclusive`` was asked for.
         LinkError: it cannot be written; what was there is as it was.
     """
     target = Path(path)
-    temporary = ""
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            if durable:
-                os.fsync(descriptor)
         if exclusive:
-            os.link(temporary, target)
+            with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE), "w") as file:
+                file.write(text)
         else:
-            os.rename(temporary, target)
-            temporary = ""
-        if durable:
-            _sync_directory(target.parent)
+            write_text(str(target), text)
     except FileExistsError:
         raise
     except OSError as error:
         raise LinkError(f"cannot write {target}: {error.strerror}") from error
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

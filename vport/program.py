@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import logging
 import signal
-import sys
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser
     from collections.abc import Awaitable, Callable, Iterator
     from typing import Never
+
+logger = logging.getLogger(__name__)
 
 ENDED_AS_ASKED: Final = 0
 FAILED: Final = 1
@@ -44,11 +45,11 @@ def set_up_logging(name: str, *, level: int = logging.INFO) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
-def run_program(name: str, program: Callable[[], Awaitable[None]]) -> int:
+def run_program(program: Callable[[], Awaitable[None]]) -> int:
     """Run ``program`` under Trio until it ends, or SIGINT or SIGTERM end it; give the exit status.
 
-    Errors that an operator can do something about become one line on standard error; any other is a bug
-    and propagates with its traceback.
+    Errors that an operator can do something about become one log line; any other is a bug and propagates
+    with its traceback.
     """
     status = ENDED_AS_ASKED
     gc.collect()
@@ -56,10 +57,10 @@ def run_program(name: str, program: Callable[[], Awaitable[None]]) -> int:
     try:
         trio.run(_until_signal, program)
     except* (LinkError, RefusedError) as group:
-        _tell(name, group)
+        _tell(group)
         status = FAILED
     except* SettingsError as group:
-        _tell(name, group)
+        _tell(group)
         status = WRONG_USAGE
     except* KeyboardInterrupt:  # before the signal receiver was there
         status = FAILED
@@ -79,9 +80,9 @@ async def _until_signal(program: Callable[[], Awaitable[None]]) -> None:
             nursery.cancel_scope.cancel()
 
 
-def _tell(name: str, group: BaseExceptionGroup[BaseException]) -> None:
+def _tell(group: BaseExceptionGroup[BaseException]) -> None:
     for error in _leaves(group):
-        sys.stderr.write(f"{name}: {error}\n")
+        logger.error("%s", error)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vport.offload import VirtioNetHeader
 
 _AT: Final = 12  # where the tag goes: behind the two addresses
+_VLAN: Final = int(EtherType.VLAN)  # comparing with the member itself costs 2.5 µs more
 _TPID: Final = EtherType.VLAN.to_bytes(2, "big")
 _FEW: Final = 4  # frames: up to here joining slices beats NumPy (1.2 against 4 µs for two frames)
 _TCI_MAX: Final = 0xFFFF
@@ -108,7 +109,7 @@ def _popped(data: Buffer, size: int) -> memoryview:
     """Copy the frames of ``data``, without their tags, each at least 18 bytes long."""
     full, rest = divmod(len(data), size)
     count, new = full + bool(rest), size - TAG_SIZE
-    if (np.ndarray((count,), ">u2", data, _AT, (size,)) != EtherType.VLAN).any():
+    if (np.ndarray((count,), ">u2", data, _AT, (size,)) != _VLAN).any():
         raise FrameError("a frame without an 802.1Q tag has none to take out")
     given = np.frombuffer(data, np.uint8)
     out = np.empty(len(data) - TAG_SIZE * count, np.uint8)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _TAGGED: Final = EtherType.VLAN.to_bytes(2, "big")
 _TAGGED_HEADER_SIZE: Final = HEADER_SIZE + TAG_SIZE
 _FEW: Final = 8  # frames: up to here a loop over slices beats NumPy (2 against 15 µs for six that differ)
+_FEW_ALIKE: Final = 24  # frames: the same for the question whether they differ (1.4 against 2.7 µs for 16)
 
 
 class Train:
@@ -46,20 +47,24 @@ class Train:
         cut: the plain train that a superframe was cut into, kept by ``vport.offload.plain``.
     """
 
-    __slots__ = ("cut", "data", "frame_size", "offload")
+    __slots__ = ("_count", "cut", "data", "frame_size", "offload")
 
     def __init__(self, data: Buffer, frame_size: int, offload: VirtioNetHeader | None = None) -> None:
         self.data = data
         self.frame_size = frame_size
         self.offload = offload
         self.cut: Train | None = None
+        self._count = 0  # not known yet
 
     @property
     def count(self) -> int:
         """How many frames go over the wire."""
-        if self.offload is not None:
-            return self.offload.frame_count(len(self.data))
-        return -(-len(self.data) // self.frame_size) or 1  # an empty datagram is one frame, a bad one
+        if not self._count:  # every port that it leaves through asks
+            if self.offload is not None:
+                self._count = self.offload.frame_count(len(self.data))
+            else:
+                self._count = -(-len(self.data) // self.frame_size) or 1  # one empty datagram is a bad frame
+        return self._count
 
     @property
     def wire_bytes(self) -> int:
@@ -100,15 +105,27 @@ def runs(train: Train) -> list[Train]:
     total = len(data)
     if total <= size or train.offload is not None or size < HEADER_SIZE:
         return [train]
+    rest = total % size or size
+    if total <= size * _FEW_ALIKE and rest >= _TAGGED_HEADER_SIZE and _are_alike(data, size):
+        return [train]
     if total <= size * _FEW:
         starts = _starts_one_by_one(data, size)
     else:
-        rest = total % size or size
         starts = [0] if _is_uniform(data, size, rest) else _starts_at_once(data, size, rest)
     if len(starts) == 1:
         return [train]
     view = memoryview(data)
     return [Train(view[start:end], size) for start, end in zip(starts, [*starts[1:], total], strict=True)]
+
+
+def _are_alike(data: Buffer, size: int) -> bool:
+    """Whether the header of every frame is that of the first, by a loop; none may be too short for a tag."""
+    length = _TAGGED_HEADER_SIZE if data[12:HEADER_SIZE] == _TAGGED else HEADER_SIZE
+    head = data[:length]
+    for start in range(size, len(data), size):  # noqa: SIM110 - all() takes twice as long
+        if data[start : start + length] != head:
+            return False
+    return True
 
 
 def _starts_one_by_one(data: Buffer, size: int) -> list[int]:

@@ -32,11 +32,11 @@ class SocketFile:
 
     what: ClassVar[str] = "socket"
 
-    def __init__(self, bound: socket.socket, path: str, mode: int, identity: tuple[int, int]) -> None:
+    def __init__(self, bound: socket.socket, path: str, mode: int, identity: tuple[int, int] | None) -> None:
         self.socket = bound
         self.path = path
         self.mode = mode
-        self._identity = identity  # device and inode: whether the file is still ours
+        self._identity = identity  # device and inode: whether the file is still ours; None: never was
 
     @classmethod
     def open(
@@ -72,6 +72,15 @@ class SocketFile:
         except BaseException:
             bound.close()
             raise
+
+    @classmethod
+    def adopt(cls, bound: socket.socket) -> Self:
+        """Take a socket that somebody else made; its file stays theirs."""
+        bound.setblocking(False)
+        path = os.fsdecode(bound.getsockname())
+        if path.startswith("\0"):  # the abstract namespace (unix(7)): a name without a file
+            return cls(bound, "@" + path[1:], 0o777, None)
+        return cls(bound, path, stat.S_IMODE(os.stat(path).st_mode), None)
 
     def close(self) -> None:
         """Close the socket and remove the file if it is still ours. Idempotent."""

@@ -94,13 +94,14 @@ def _join(words: list[str]) -> int:
         refuse_usage(parser, error)
 
     async def run() -> None:
-        from vport.cli import join
+        from vport.cable_program import run as run_cable
+        from vport.cable_settings import CableSettings
         from vport.links.wireguard_enrolment import join as enrol
 
         path, config = await enrol(invitation)
         place = WireguardLocator(file=str(path))
         device = TapLocator(name=name, mtu=mtu or config.mtu, address=config.addresses)
         logger.info("joined; the key is in %s. Without the token: vport %s %s", path, place, device)
-        await join(place, device)
+        await run_cable(CableSettings(first=place, second=device))
 
-    return run_program("vport", run)
+    return run_program(run)

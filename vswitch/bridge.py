@@ -27,7 +27,15 @@ from vport.ethernet import (
 )
 from vport.profile import StationGuard
 from vport.train import runs
-from vswitch.events import EndpointAdded, EndpointRemoved, EventQueue, PortAdded, PortRemoved
+from vswitch.access import refusal
+from vswitch.events import (
+    AccessRefused,
+    EndpointAdded,
+    EndpointRemoved,
+    EventQueue,
+    PortAdded,
+    PortRemoved,
+)
 from vswitch.fdb import Fdb, FdbSettings
 from vswitch.ports import (
     DEFAULT_PORT_LIMIT,
@@ -37,9 +45,11 @@ from vswitch.ports import (
     Port,
     PortTable,
 )
-from vswitch.vlan import DEFAULT_VID, Forms, PortState, Vlan
+from vswitch.vlan import DEFAULT_VID, PortState, Vlan, form
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from vport.links.base import Link
     from vport.profile import PortProfile
     from vport.train import Train
@@ -54,12 +64,23 @@ _ZERO: Final = bytes(6)
 class Bridge:
     """A switch's forwarding core: ports, VLANs, address table.
 
+    Args:
+        fdb: how the address table behaves.
+        port_limit: how many ports there can be.
+        groups_of: gives the groups of a user, for the ports' access rules.
+
     Attributes:
         events: what happened, for the shell to drain.
         is_hub: every frame goes to all other ports, unseen and unlearned.
     """
 
-    def __init__(self, fdb: FdbSettings | None = None, port_limit: int = DEFAULT_PORT_LIMIT) -> None:
+    def __init__(
+        self,
+        fdb: FdbSettings | None = None,
+        port_limit: int = DEFAULT_PORT_LIMIT,
+        groups_of: Callable[[str], Collection[str]] = lambda user: (),
+    ) -> None:
+        self._groups_of = groups_of
         self.events = EventQueue()
         self.fdb = Fdb(fdb or FdbSettings(), self.events)
         self.ports = PortTable(port_limit)
@@ -134,11 +155,11 @@ class Bridge:
             return
         target = vlan.table.get(destination)
         if target is None:
-            self._flood(port, vlan, Forms(train, vlan.vid, tci), out)
+            self._flood(port, vlan, train, tci, out)
         elif target.port is port:
             port.discard(DiscardReason.SAME_PORT, train)
         else:
-            self._unicast(target.port, vlan, Forms(train, vlan.vid, tci), out)
+            self._unicast(target.port, vlan, train, tci, out)
 
     def _learn(self, vlan: Vlan, destination: bytes, source: bytes, port: Port, now: float) -> bool:
         """Learn where ``source`` is (802.1Q-2018 8.7); the usual case, nothing new, costs one look-up.
@@ -176,7 +197,7 @@ class Bridge:
             if vid == NO_VLAN:
                 port.discard(DiscardReason.RESERVED_VID, train)
                 return None
-            if vid != DEFAULT_VID and vid in self.vlans:
+            if (vid != DEFAULT_VID or DEFAULT_VID in port.tagged) and vid in self.vlans:
                 return self._classify_member(port, train, self.vlans[vid], tci)
             if vid != DEFAULT_VID and (port.pvid != DEFAULT_VID or port.tagged):
                 port.discard(DiscardReason.NOT_MEMBER, train)
@@ -197,16 +218,17 @@ class Bridge:
         return vlan, tci
 
     @staticmethod
-    def _flood(port: Port, vlan: Vlan, forms: Forms, out: Egress) -> None:
-        for member in vlan.egress:
-            if member.port is not port:
-                out.append((member.port, forms.get(is_tagged=member.is_tagged)))
+    def _flood(port: Port, vlan: Vlan, train: Train, tci: int | None, out: Egress) -> None:
+        for is_tagged, ports in ((False, vlan.egress.untagged), (True, vlan.egress.tagged)):
+            if ports and ports != [port]:
+                leaving = form(train, vlan.vid, tci, is_tagged=is_tagged)
+                out += [(other, leaving) for other in ports if other is not port]
 
     @staticmethod
-    def _unicast(port: Port, vlan: Vlan, forms: Forms, out: Egress) -> None:
+    def _unicast(port: Port, vlan: Vlan, train: Train, tci: int | None, out: Egress) -> None:
         member = vlan.member(port)
         if member is not None and port.endpoints and vlan.state(port) is PortState.FORWARDING:
-            out.append((port, forms.get(is_tagged=member.is_tagged)))
+            out.append((port, form(train, vlan.vid, tci, is_tagged=member.is_tagged)))
 
     # --- ports and endpoints ---
 
@@ -271,23 +293,84 @@ class Bridge:
         if port.keeper is not None and port.keeper.station is not None:
             self.fdb.add_static(port.pvid, port.keeper.station, port, now)
 
-    def plug(self, link: Link, number: int | None = None, *, user: str | None = None) -> Endpoint:
+    def remove_port(self, port: Port) -> None:
+        """Delete a port that nothing is plugged into, with its VLANs and all entries of its stations."""
+        self.fdb.forget_port(port)
+        for vid in {port.pvid, *port.tagged} - {NO_VLAN}:
+            self.vlans[vid].remove(port)
+        self.ports.remove(port)
+
+    def set_allocatable(self, port: Port, allocatable: bool) -> None:
+        """Say whether newcomers that ask for no number may be given this port."""
+        port.allocatable = allocatable
+        self.ports.vacate(port)
+
+    def plug(
+        self, link: Link, number: int | None = None, *, user: str | None = None, by_operator: bool = False
+    ) -> Endpoint:
         """Plug a link into the port of that number, made if needed, or into the lowest free one.
 
+        Args:
+            link: what to plug in.
+            number: the port that it asks for.
+            user: whom it belongs to, where that is known.
+            by_operator: whoever runs the switch wants it there: no access rule is asked.
+
         Raises:
-            RefusedError: the number is out of range, or no port is free.
+            RefusedError: the number is out of range, no port is free, or ``user`` may not use it.
         """
-        port = self.ports.get(number) if number is not None else None
-        if port is None:
-            port = self.create_port(number)
-        elif port.keeper is not None and port.keeper != link.profile:
-            raise RefusedError(f"port {number} is kept for another")
+        groups: Collection[str] | None = None
+        if not by_operator:
+            groups = () if user is None else self._groups_of(user)
+        if number is None:
+            port = self._free_port(link, user, groups)
+        else:
+            existing = self.ports.get(number)
+            port = self.create_port(number) if existing is None else existing
+            reason = self._refusal(port, user, groups)
+            if port.keeper is not None and port.keeper != link.profile:
+                reason = "it is kept for another"
+            if reason is not None:
+                raise self._refused(port, link, reason, f"port {number}: {reason}")
         endpoint = Endpoint(self._free_endpoint_id(), port, link, user)
         self._endpoints[endpoint.id] = endpoint
         port.endpoints.append(endpoint)
         self._activity_changed(port)
         self.events.put(EndpointAdded(port=port.number, endpoint=endpoint.id, description=link.description))
         return endpoint
+
+    def _free_port(self, link: Link, user: str | None, groups: Collection[str] | None) -> Port:
+        """Find the lowest free port that ``user`` may use."""
+        passed_over: list[Port] = []
+        reason: str | None = None
+        try:
+            while True:
+                port = self.create_port()
+                reason = self._refusal(port, user, groups)
+                if reason is None:
+                    return port
+                passed_over.append(port)
+        except RefusedError:
+            if not passed_over:
+                raise
+            port = passed_over[-1]
+            text = f"no port is free that it may use; port {port.number}: {reason}"
+            raise self._refused(port, link, reason or "", text) from None
+        finally:
+            for port in passed_over:
+                self.ports.vacate(port)
+
+    @staticmethod
+    def _refusal(port: Port, user: str | None, groups: Collection[str] | None) -> str | None:
+        """Say why ``user`` may not plug into ``port``; ``groups`` is None where nobody asks."""
+        if groups is None:
+            return None
+        return refusal(port.access, [endpoint.user for endpoint in port.endpoints], user, groups)
+
+    def _refused(self, port: Port, link: Link, reason: str, text: str) -> RefusedError:
+        """Tell that access was refused, and make the error that says so."""
+        self.events.put(AccessRefused(port=port.number, description=link.description, reason=reason))
+        return RefusedError(text)
 
     def unplug(self, endpoint: Endpoint, reason: str) -> None:
         """Take a link out of its port. With the last one, what was learned there is forgotten."""
@@ -303,6 +386,7 @@ class Bridge:
             )
         )
         if not port.endpoints:
+            self.events.put(PortRemoved(port=port.number))
             self.fdb.flush(port=port)
             if port.keeper is not None and port.keeper.station is not None:
                 self.fdb.delete(port.pvid, port.keeper.station)
@@ -310,7 +394,6 @@ class Bridge:
                 port.guard.reset()
             self._activity_changed(port)
             self.ports.vacate(port)
-            self.events.put(PortRemoved(port=port.number))
 
     def _free_endpoint_id(self) -> int:
         """Count up to 9999, four digits as in ``port/print``, then start over with what is free."""
@@ -338,6 +421,13 @@ class Bridge:
         """Make a VLAN without members; the caller has checked that it does not exist."""
         vlan = self.vlans[vid] = Vlan(vid, self.fdb.table(vid))
         return vlan
+
+    def remove_vlan(self, vid: Vid) -> None:
+        """Delete a VLAN other than 0 that has no members, with what was configured in it."""
+        assert vid != DEFAULT_VID
+        assert not self.vlans[vid].members
+        self.fdb.forget_vlan(vid)
+        del self.vlans[vid]
 
     def set_pvid(self, port: Port, vid: Vid) -> None:
         """Make ``port`` an untagged member of an existing VLAN, or with ``NO_VLAN`` of none.

@@ -1,40 +1,70 @@
-"""The command ``vswitch``: its options, and how they become settings."""
+"""The command ``vswitch``: its options, and how they become settings.
+
+All options of VDE's ``vde_switch`` are here with the same letters and names, read with the same habits
+(``vport.long_only``), so that its command lines work unchanged. Where we differ on purpose: an unknown
+option, a number that is none, an rcfile that is missing and a TAP that cannot be had are errors; ``-h``
+ends with 0; numbers with a leading zero are decimal; ``--numports`` is 1024 unless said otherwise.
+"""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import shutil
+import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from vport._version import __version__
+from vport.daemon import detach, log_to_syslog
 from vport.errors import SettingsError
-from vport.locator import Locator, UdpLocator, integer, parse, station_address
-from vport.program import refuse_usage, run_program, set_up_logging
-from vswitch.config import ManagementSettings, SwitchSettings
-from vswitch.fdb import FdbSettings
+from vport.files import read_text
+from vport.locator import (
+    Locator,
+    TapLocator,
+    TcpLocator,
+    UdpLocator,
+    VdeLocator,
+    file_path,
+    integer,
+    interface_name,
+    parse,
+    station_address,
+)
+from vport.long_only import LongOnlyParser
+from vport.program import FAILED, refuse_usage, run_program, set_up_logging
+from vswitch.config import (
+    DEFAULT_LISTENER,
+    DEFAULT_PRIORITY,
+    PRIORITY_MAX,
+    ManagementSettings,
+    SwitchSettings,
+)
+from vswitch.config_file import SIZE_MAX, file_mode, read_config
+from vswitch.fdb import CAPACITY_MAX, FdbSettings
 from vswitch.ports import DEFAULT_PORT_LIMIT, PORT_LIMIT_MAX
-from vswitch.service import SwitchService
+from vswitch.systemd import Supervisor
+from vswitch.terminal import is_usable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
-
-    from vport.ethernet import MacAddress
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_LISTENER: Final = UdpLocator(host="127.0.0.1", port=9999)
 _LOOPBACK: Final = ("127.", "::1", "localhost")
+_STANDARD_INPUT: Final = 0
+_Settings = TypeVar("_Settings", SwitchSettings, FdbSettings, ManagementSettings)
+SYSTEM_RCFILE: Final = "/etc/vswitch/rc"
 
 DESCRIPTION: Final = """\
 A virtual Ethernet switch. Frames come in on ports and leave on the right ports: stations are learned by
 their MAC addresses, unknown ones and groups are flooded. Ports are made by those who call a listener
 (--listen), or by the switch itself (--attach).
 
-Runs in the foreground until SIGINT or SIGTERM, or until the management shell is told to shut down.
+Runs in the foreground until SIGINT or SIGTERM, or until the management shell is told to shut down; when
+it is started at a terminal, its commands can be typed right there. With --daemon it runs in the
+background, and the command returns when the switch is ready. SIGHUP runs the rcfile again.
 """
 
 EPILOG: Final = """\
@@ -43,13 +73,27 @@ Examples:
       Serve raw UDP on all addresses. On another machine: sudo vport THIS-HOST 9999 --address 10.1.1.101/24
   vswitch --mgmt /tmp/vs.mgmt --attach host://10.1.1.1/24 --attach 'host://10.1.1.2/24?ping=10.1.1.1'
       A LAN of two simulated hosts, one pinging the other. No root needed.
+  vswitch --sock /tmp/vde.ctl --mgmt /tmp/vs.mgmt
+      Serve VDE's clients; then: vde_plug2tap -s /tmp/vde.ctl tap0
   vswitchterm /tmp/vs.mgmt port/print
       Ask it for its ports; without a command, an interactive console.
   printf 'hash/print\\nport/print\\n' | socat - UNIX-CONNECT:/tmp/vs.mgmt
       The same for scripts.
 
+  vswitch --daemon --pidfile /run/vs.pid --mgmt /run/vs.mgmt --mgmtmode 660 --config /etc/vswitch/lan.toml
+      A service without systemd; with systemd see examples/systemd.
+  vswitchterm /tmp/vs.mgmt config/save /etc/vswitch/lan.toml
+      Keep a running switch as it is: --config makes the same one again.
+
+Files:
+  $XDG_CONFIG_HOME/vswitch/rc (or ~/.config/vswitch/rc), else /etc/vswitch/rc
+      Commands run at start, unless --rcfile names another file; # begins a comment. What fails is logged.
+
+Options may be written as vde_switch takes them: -daemon, -mgmt PATH, and any beginning that is unique.
+
 Locators (see also: vport --list):
-  udp://HOST:PORT, tap://NAME, host://ADDRESS/PREFIX, with options as in tap://tap0?mtu=1400
+  udp://HOST:PORT, tap://NAME, host://ADDRESS/PREFIX, vde://DIRECTORY, tcp://HOST:PORT, unix://PATH,
+  unixgram://PATH, stdio:, cmd:COMMAND, with options as in tap://tap0?mtu=1400
 
 Exit status: 0 ended as asked, 1 failed, 2 wrong usage.
 """
@@ -67,42 +111,66 @@ def _reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return read_argument
 
 
-def _mode(text: str) -> int:
-    try:
-        mode = int(text, 8)
-    except ValueError:
-        mode = -1
-    if not 0 <= mode <= 0o777:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a file mode in octal, such as 0600")
-    return mode
+def _number(low: int, high: int) -> Callable[[str], int]:
+    """Make a reader of numbers, decimal or with 0x."""
+    read_decimal = integer(low, high)
+
+    def read(text: str) -> int:
+        try:
+            return read_decimal(str(int(text, 16)) if text.lower().startswith("0x") else text)
+        except ValueError:
+            return read_decimal(text)
+
+    return read
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
-    parser = argparse.ArgumentParser(
+def _hash_size(text: str) -> int:
+    """Read a number of buckets, rounded up to a power of two as VDE does."""
+    size = _number(0, CAPACITY_MAX)(text)
+    return 1 << max(0, size - 1).bit_length()
+
+
+def _tap(text: str) -> TapLocator:
+    return TapLocator(name=interface_name(text))
+
+
+def _path(text: str) -> str:
+    """Read a path that still means the same when the working directory changes."""
+    if not text or "\0" in text:
+        raise SettingsError(f"{text!r} is not a path")
+    return os.path.abspath(text)
+
+
+def make_parser() -> LongOnlyParser:
+    """Describe the command line; an option that was not given is None, so that a file may say it."""
+    parser = LongOnlyParser(
         prog="vswitch",
+        usage="vswitch [options] [PORT]",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    _add_switch_options(parser)
+    _add_link_options(parser.add_argument_group("links"))
+    add_vde_options(parser)
+    _add_management_options(parser.add_argument_group("management shell"))
+    _add_program_options(parser.add_argument_group("running"))
+    return parser
+
+
+def _add_switch_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-v", "--version", action="version", version=f"vswitch {__version__}")
     parser.add_argument(
-        "port", nargs="?", type=_reader(integer(1, 65535)), metavar="PORT",
-        help="serve raw UDP on this port of all addresses: short for --listen udp://:PORT",
+        "--config", type=_reader(_path), metavar="FILE",
+        help="TOML file that says what the switch is; options override what it says",
     )  # fmt: skip
     parser.add_argument(
-        "-l", "--listen", action="append", default=[], type=_reader(parse), metavar="LOCATOR",
-        help=f"serve those who call; repeatable (without any: {DEFAULT_LISTENER})",
-    )  # fmt: skip
-    parser.add_argument(
-        "-a", "--attach", action="append", default=[], type=_reader(parse), metavar="LOCATOR",
-        help="open a link and plug it into the next free port; repeatable",
-    )  # fmt: skip
-    parser.add_argument(
-        "-n", "--numports", type=_reader(integer(1, PORT_LIMIT_MAX)), default=DEFAULT_PORT_LIMIT, metavar="N",
-        help="the most ports there can be (default %(default)s)",
+        "-n", "--numports", type=_reader(_number(1, PORT_LIMIT_MAX)), metavar="N",
+        help=f"the most ports there can be (default {DEFAULT_PORT_LIMIT})",
     )  # fmt: skip
     parser.add_argument("-x", "--hub", action="store_true", help="be a hub: every frame goes everywhere")
+    parser.add_argument("-F", "--fstp", action="store_true", help="run the spanning tree, unless a hub")
     parser.add_argument(
         "--macaddr",
         type=_reader(station_address),
@@ -110,71 +178,183 @@ def make_parser() -> argparse.ArgumentParser:
         help="the switch's own address (default: drawn)",
     )
     parser.add_argument(
-        "--fdb-size", type=_reader(integer(1, 1 << 20)), default=FdbSettings().capacity, metavar="N",
-        help="the most stations that are remembered (default %(default)s)",
+        "--priority", type=_reader(_number(0, PRIORITY_MAX)), metavar="N",
+        help=f"the switch's priority in the spanning tree (default {DEFAULT_PRIORITY:#x})",
     )  # fmt: skip
-    group = parser.add_argument_group("management shell")
-    group.add_argument("-M", "--mgmt", metavar="PATH", help="listen on this Unix socket; see vswitchterm")
+    parser.add_argument(
+        "--hashsize", type=_reader(_hash_size), metavar="N",
+        help="the order of hash/print, as in VDE; see --fdb-size",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fdb-size", type=_reader(_number(1, CAPACITY_MAX)), metavar="N",
+        help=f"the most stations that are remembered (default {FdbSettings().capacity})",
+    )  # fmt: skip
+
+
+def _add_link_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--mgmtmode", type=_mode, default=0o600, metavar="MODE", help="its permissions, octal (default 0600)"
+        "port", nargs="?", type=_reader(integer(1, 65535)), metavar="PORT",
+        help="serve raw UDP on this port of all addresses: short for --listen udp://:PORT",
+    )  # fmt: skip
+    group.add_argument(
+        "-l", "--listen", action="append", default=[], type=_reader(parse), metavar="LOCATOR",
+        help=f"serve those who call; repeatable (without any: {DEFAULT_LISTENER})",
+    )  # fmt: skip
+    group.add_argument(
+        "-a", "--attach", action="append", default=[], type=_reader(parse), metavar="LOCATOR",
+        help="open a link and plug it into the next free port; repeatable",
+    )  # fmt: skip
+    group.add_argument(
+        "-t", "--tap", action="append", dest="attach", type=_reader(_tap), metavar="IF",
+        help="short for --attach tap://IF; repeatable",
+    )  # fmt: skip
+
+
+def add_vde_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the control directory for VDE's clients, with the letters that vde_switch has."""
+    group = parser.add_argument_group("clients of VDE: vde_plug, vde_plug2tap, slirpvde, QEMU -netdev vde")
+    group.add_argument(
+        "-s", "--sock", "--vdesock", "--unix", type=_reader(file_path), metavar="DIR",
+        help="serve this control directory: short for --listen vde://DIR?mode=…",
+    )  # fmt: skip
+    group.add_argument(
+        "-m",
+        "--mode",
+        type=_reader(file_mode),
+        metavar="MODE",
+        help="permissions of its sockets, octal (default 0600)",
+    )
+    group.add_argument(
+        "--dirmode",
+        type=_reader(file_mode),
+        metavar="MODE",
+        help="permissions of the directory (default: made from --mode)",
+    )
+    group.add_argument("-g", "--group", metavar="GROUP", help="group of the directory and its sockets")
+
+
+def _add_management_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "-M",
+        "--mgmt",
+        type=_reader(_path),
+        metavar="PATH",
+        help="listen on this Unix socket; see vswitchterm",
+    )
+    group.add_argument(
+        "--mgmtmode", type=_reader(file_mode), metavar="MODE", help="its permissions, octal (default 0600)"
     )
     group.add_argument("--mgmtgroup", metavar="GROUP", help="its group")
-    parser.add_argument("--debug", action="store_true", help="log what only a developer wants to know")
-    parser.add_argument("-v", "--version", action="version", version=f"vswitch {__version__}")
-    return parser
+    group.add_argument(
+        "-D", "--debugclients", type=_reader(_number(0, 1 << 31)), metavar="N",
+        help="accepted for VDE's sake: every session may ask for messages",
+    )  # fmt: skip
+
+
+def _add_program_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "-d", "--daemon", action="store_true", help="run in the background; returns when the switch is ready"
+    )
+    group.add_argument(
+        "-p", "--pidfile", type=_reader(_path), metavar="FILE", help="keep the PID there while running"
+    )
+    group.add_argument(
+        "-f", "--rcfile", type=_reader(_path), metavar="FILE",
+        help="run the commands in this file at start, and again on SIGHUP",
+    )  # fmt: skip
+    group.add_argument("--nostdin", action="store_true", help="read no commands from the terminal")
+    group.add_argument("--debug", action="store_true", help="log what only a developer wants to know")
+
+
+def vde_listener(arguments: argparse.Namespace) -> list[Locator]:
+    """Give the locator that the options for VDE stand for, none without ``--sock``.
+
+    Raises:
+        SettingsError: options without ``--sock``.
+    """
+    if arguments.sock is not None:
+        return [
+            VdeLocator(
+                path=arguments.sock, mode=arguments.mode, dirmode=arguments.dirmode, group=arguments.group
+            )
+        ]
+    for name in ("mode", "dirmode", "group"):
+        if getattr(arguments, name) is not None:
+            raise SettingsError(f"--{name} goes with --sock DIR")
+    return []
 
 
 def read_settings(arguments: argparse.Namespace) -> SwitchSettings:
-    """Make settings from the parsed command line.
+    """Make settings from the configuration file, if one is named, and the options that were given.
 
     Raises:
-        SettingsError: they contradict themselves.
+        SettingsError: the file is wrong, or the options contradict it or themselves.
     """
-    listen: list[Locator] = list(arguments.listen)
-    if arguments.port is not None:
-        listen.insert(0, UdpLocator(host="", port=arguments.port))
-    management = None
-    if arguments.mgmt is not None:
-        management = ManagementSettings(
-            path=arguments.mgmt, mode=arguments.mgmtmode, group=arguments.mgmtgroup
-        )
-    mac: MacAddress | None = arguments.macaddr
-    return SwitchSettings(
-        listen=tuple(listen) or (DEFAULT_LISTENER,),
-        attach=tuple(arguments.attach),
-        management=management,
-        mac=mac,
-        is_hub=arguments.hub,
-        port_limit=arguments.numports,
-        fdb=FdbSettings(capacity=arguments.fdb_size),
-    )
+    settings = SwitchSettings(listen=(DEFAULT_LISTENER,))
+    if arguments.config is not None:
+        settings = read_config(_read_file(arguments.config, SIZE_MAX), arguments.config)
+    listen: list[Locator] = [] if arguments.port is None else [UdpLocator(host="", port=arguments.port)]
+    listen += vde_listener(arguments)
+    given = {
+        "listen": (*listen, *arguments.listen) or None,
+        "attach": tuple(arguments.attach) or None,
+        "management": _management(arguments, settings.management),
+        "mac": arguments.macaddr,
+        "is_hub": arguments.hub or None,
+        "is_fstp": arguments.fstp or None,
+        "priority": arguments.priority,
+        "port_limit": arguments.numports,
+        "fdb": _replaced(settings.fdb, capacity=arguments.fdb_size, buckets=arguments.hashsize),
+    }
+    return _replaced(settings, **given)
+
+
+def _replaced(settings: _Settings, **given: Any) -> _Settings:  # noqa: ANN401 - as dataclasses.replace
+    """Give ``settings`` with the values that were given, None standing for those that were not."""
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})
+
+
+def _management(arguments: argparse.Namespace, base: ManagementSettings | None) -> ManagementSettings | None:
+    if base is None:
+        if arguments.mgmt is None:
+            return None
+        base = ManagementSettings(path=arguments.mgmt)
+    return _replaced(base, path=arguments.mgmt, mode=arguments.mgmtmode, group=arguments.mgmtgroup)
+
+
+def _read_file(path: str, limit: int) -> str:
+    try:
+        return read_text(path, limit)
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+
+
+def find_rcfile(named: str | None, environment: Mapping[str, str]) -> str | None:
+    """Give the path of the script to run at start: the one named, or the first that exists, or None.
+
+    Raises:
+        SettingsError: the one that was named cannot be read.
+    """
+    if named is not None:
+        _read_file(named, SIZE_MAX)
+        return named
+    base = environment.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(base):
+        base = os.path.expanduser("~/.config")
+    candidates = (os.path.join(base, "vswitch", "rc"), SYSTEM_RCFILE)
+    return next((path for path in candidates if os.path.isfile(path)), None)
 
 
 def warn_of_open_doors(settings: SwitchSettings) -> None:
-    """Say that raw UDP asks nobody who he is, where others than this machine can send to it."""
+    """Say that raw UDP and TCP ask nobody who he is, where others than this machine can send to them."""
     for locator in settings.listen:
-        if isinstance(locator, UdpLocator) and not locator.host.startswith(_LOOPBACK):
+        if isinstance(locator, UdpLocator | TcpLocator) and not locator.host.startswith(_LOOPBACK):
             logger.warning(
-                "%s authenticates nobody: whoever reaches UDP port %d is on this LAN", locator, locator.port
+                "%s authenticates nobody: whoever reaches %s port %d is on this LAN",
+                locator,
+                locator.scheme.upper(),
+                locator.port,
             )
-
-
-def tell_what_to_type(path: str) -> None:
-    """Name the command that opens a console on this switch, as the reader of the log can type it."""
-    beside = Path(sys.argv[0]).with_name("vswitchterm")
-    command = "vswitchterm" if shutil.which("vswitchterm") or not beside.exists() else str(beside)
-    logger.info("to look inside, type in another terminal: %s %s", command, path)
-
-
-async def serve(settings: SwitchSettings) -> None:
-    """Run a switch until it is told to stop, or cancelled."""
-    import trio
-
-    service = SwitchService(settings)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(service.run)
-        if service.management is not None:
-            tell_what_to_type(service.management.path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -184,10 +364,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_up_logging("vswitch", level=logging.DEBUG if arguments.debug else logging.INFO)
     try:
         settings = read_settings(arguments)
+        rcfile = find_rcfile(arguments.rcfile, os.environ)
+        supervisor = Supervisor.from_environment(os.environ, os.getpid())
     except SettingsError as error:
         refuse_usage(parser, error)
     warn_of_open_doors(settings)
-    return run_program("vswitch", lambda: serve(settings))
+    daemon = None
+    if arguments.daemon:
+        daemon = detach()
+        log_to_syslog("vswitch")
+    # From here on, not before: what carries frames loads numpy, whose threads would not survive a fork.
+    from vswitch.program import ProgramSettings, serve
+
+    program = ProgramSettings(
+        rcfile=rcfile,
+        pidfile=arguments.pidfile,
+        has_console=not (arguments.daemon or arguments.nostdin) and is_usable(_STANDARD_INPUT),
+        supervisor=supervisor,
+        daemon=daemon,
+    )
+    status = FAILED
+    try:
+        status = run_program(lambda: serve(settings, program))
+    finally:
+        if daemon is not None:
+            daemon.end(status)
+    return status
 
 
 if __name__ == "__main__":

@@ -78,8 +78,24 @@ class EndpointRemoved:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRefused:
+    """A link was kept out of a port by its access rule, or by the user of what is plugged in there."""
+
+    port: PortNumber
+    description: str
+    reason: str
+
+
 Event = (
-    FdbEntryAdded | FdbEntryRemoved | StationMoved | PortAdded | PortRemoved | EndpointAdded | EndpointRemoved
+    FdbEntryAdded
+    | FdbEntryRemoved
+    | StationMoved
+    | PortAdded
+    | PortRemoved
+    | EndpointAdded
+    | EndpointRemoved
+    | AccessRefused
 )
 
 

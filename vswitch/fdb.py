@@ -10,7 +10,7 @@ Two things prove a real move, and the entry then follows at once: a station's an
 which unlike a flooded one takes a single path.
 
 The table is bounded, and fairly: when it is full, the port with more entries than its share gives one up.
-A port that floods source addresses thus evicts its own.
+A port that floods source addresses thus evicts its own. Static entries are never evicted.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ class Fdb:
         self._settings = settings
         self._events = events
         self._tables: dict[Vid, dict[bytes, FdbEntry]] = {}
-        self._by_port: dict[Port, dict[FdbEntry, None]] = {}  # oldest first
+        self._by_port: dict[Port, dict[FdbEntry, None]] = {}  # dynamic entries, oldest first
+        self._static: dict[FdbEntry, None] = {}
         self._size = 0
 
     @property
@@ -99,9 +100,15 @@ class Fdb:
         """Change settings by name, as fields of ``FdbSettings``; a smaller capacity evicts at once.
 
         Raises:
-            SettingsError: a value is out of its range; nothing was changed.
+            SettingsError: a value is out of its range, or the capacity less than the static entries need;
+                nothing was changed.
         """
-        self._settings = replace(self._settings, **values)
+        settings = replace(self._settings, **values)
+        if settings.capacity < len(self._static):
+            raise SettingsError(
+                f"capacity {settings.capacity} is less than the {len(self._static)} static entries"
+            )
+        self._settings = settings
         while self._size > self._settings.capacity:
             self._evict_for(None)
 
@@ -134,10 +141,16 @@ class Fdb:
             self._move(entry, port, now)
 
     def add_static(self, vid: Vid, mac: MacAddress, port: Port, now: float) -> None:
-        """Configure an entry that neither ages nor moves; it replaces what was learned."""
+        """Configure an entry that neither ages nor moves; it replaces what was learned or configured.
+
+        Raises:
+            SettingsError: static entries fill the table.
+        """
         existing = self.lookup(vid, mac)
         if existing is not None:
             self._remove(existing)
+        elif len(self._static) >= self._settings.capacity:
+            raise SettingsError(f"all {self._settings.capacity} entries of the table are static ones")
         self._insert(FdbEntry(mac, vid, port, now, is_static=True))
 
     def delete(self, vid: Vid, mac: bytes) -> bool:
@@ -160,23 +173,34 @@ class Fdb:
 
     def forget_port(self, port: Port) -> None:
         """Remove all entries of a port that is about to be deleted, static ones too."""
-        self._remove_all(list(self._by_port.get(port, ())))
+        self._remove_all([entry for entry in self if entry.port is port])
+
+    def forget_vlan(self, vid: Vid) -> None:
+        """Remove all entries of a VLAN that is about to be deleted, static ones too."""
+        self._remove_all(list(self.table(vid).values()))
+        del self._tables[vid]
 
     def _remove_all(self, entries: Iterable[FdbEntry]) -> None:
         for entry in entries:
             self._remove(entry)
 
     def _insert(self, entry: FdbEntry) -> None:
-        if self._size >= self._settings.capacity:
-            self._evict_for(entry.port)
+        if self._size >= self._settings.capacity and not self._evict_for(entry.port):
+            return
         self.table(entry.vid)[entry.mac] = entry
-        self._by_port.setdefault(entry.port, {})[entry] = None
+        if entry.is_static:
+            self._static[entry] = None
+        else:
+            self._by_port.setdefault(entry.port, {})[entry] = None
         self._size += 1
         self._events.put(FdbEntryAdded(mac=entry.mac, vid=entry.vid, port=entry.port.number))
 
     def _remove(self, entry: FdbEntry) -> None:
         del self._tables[entry.vid][entry.mac]
-        self._unlist(entry)
+        if entry.is_static:
+            del self._static[entry]
+        else:
+            self._unlist(entry)
         self._size -= 1
         self._events.put(FdbEntryRemoved(mac=entry.mac, vid=entry.vid, port=entry.port.number))
 
@@ -193,13 +217,19 @@ class Fdb:
         entry.last_seen = now
         self._by_port.setdefault(port, {})[entry] = None
 
-    def _evict_for(self, port: Port | None) -> None:
-        """Remove one entry: of ``port`` if it holds its share, else of the port that holds the most."""
+    def _evict_for(self, port: Port | None) -> bool:
+        """Remove one dynamic entry; tell whether there was one.
+
+        It is of ``port`` if that holds its share, else of the port that holds the most.
+        """
+        if not self._by_port:
+            return False
         share = self._settings.capacity // max(1, len(self._by_port))
         entries = self._by_port.get(port, {}) if port is not None else {}
         if len(entries) < max(1, share):
             entries = max(self._by_port.values(), key=len)
         self._remove(self._oldest(entries))
+        return True
 
     @staticmethod
     def _oldest(entries: dict[FdbEntry, None]) -> FdbEntry:
@@ -209,9 +239,9 @@ class Fdb:
         """
         for _ in range(_SECOND_CHANCES):
             entry = next(iter(entries))
-            if not entry.is_static and entry.last_seen <= entry.spared:
+            if entry.last_seen <= entry.spared:
                 return entry
             entry.spared = entry.last_seen
             del entries[entry]
             entries[entry] = None
-        return next((entry for entry in entries if not entry.is_static), next(iter(entries)))
+        return next(iter(entries))

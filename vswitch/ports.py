@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final, NewType
 
 from vport.errors import RefusedError, SettingsError
 from vport.ethernet import Vid
+from vswitch.access import AccessRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vport.links.base import Link
+    from vport.links.base import Link, Sink
     from vport.profile import PortProfile, StationGuard
     from vport.train import Train
 
@@ -42,6 +43,7 @@ class DiscardReason(StrEnum):
     NOT_MEMBER = "tagged for a VLAN that the port is not in"
     SAME_PORT = "destination is on the port it came from"
     PORT_DISCARDING = "spanning tree keeps the port from forwarding"
+    PLUGIN = "a plugin took it out"
 
 
 @dataclass(slots=True)
@@ -83,36 +85,77 @@ class Port:
         pvid: VLAN of frames without a tag; ``NO_VLAN`` discards them.
         tagged: VLANs whose frames go in and out with a tag.
         allocatable: whether newcomers that ask for no number may be given this port.
+        access: who may plug in.
+        description: what the operator calls it.
         keeper: whose links alone may be plugged in, None for anybody's.
         guard: which source addresses may come in, None for any.
         endpoints: the links plugged in, oldest first. All of them get what leaves the port; they do
             not hear each other.
+        incoming: where received frames go through before the relay, None for nowhere (``impaired_ports``).
+        outgoing: the same for frames on their way to the links.
     """
 
-    __slots__ = ("allocatable", "counters", "endpoints", "guard", "keeper", "number", "pvid", "tagged")
+    __slots__ = (
+        "access",
+        "allocatable",
+        "counters",
+        "description",
+        "endpoints",
+        "guard",
+        "incoming",
+        "keeper",
+        "number",
+        "outgoing",
+        "pvid",
+        "tagged",
+    )
 
     def __init__(self, number: PortNumber, *, allocatable: bool = True) -> None:
         self.number = number
         self.allocatable = allocatable
+        self.access = AccessRule()
+        self.description = ""
         self.pvid = Vid(0)
         self.tagged: set[Vid] = set()
         self.keeper: PortProfile | None = None
         self.guard: StationGuard | None = None
         self.endpoints: list[Endpoint] = []
         self.counters = PortCounters()
+        self.incoming: Sink | None = None
+        self.outgoing: Sink | None = None
 
     @property
     def is_active(self) -> bool:
         """Whether anything is plugged in."""
         return bool(self.endpoints)
 
-    def transmit(self, train: Train) -> None:
-        """Count ``train`` and hand it to every endpoint; it is lent until their ``flush``."""
+    @property
+    def user(self) -> str | None:
+        """Whom what is plugged in belongs to, None where nobody knows."""
+        return next((endpoint.user for endpoint in self.endpoints if endpoint.user is not None), None)
+
+    def endpoint(self, number: int) -> Endpoint | None:
+        """Find what is plugged in here by its ID."""
+        return next((endpoint for endpoint in self.endpoints if endpoint.id == number), None)
+
+    def transmit(self, train: Train, unflushed: dict[object, Link | Sink]) -> None:
+        """Count ``train`` and hand it to every endpoint's link.
+
+        Args:
+            train: lent until the links' ``flush``.
+            unflushed: takes what is to be flushed, one for each outlet.
+        """
         counters = self.counters
         counters.frames_out += train.count
         counters.bytes_out += train.wire_bytes
+        if self.outgoing is not None:
+            self.outgoing.deliver(train)
+            unflushed[self] = self.outgoing
+            return
         for endpoint in self.endpoints:
-            endpoint.link.transmit(train)
+            link = endpoint.link
+            link.transmit(train)
+            unflushed[link.outlet or link] = link
 
     def discard(self, reason: DiscardReason, train: Train) -> None:
         """Count the frames of ``train`` as received and not forwarded."""
@@ -130,7 +173,28 @@ class PortTable:
         self._vacant: list[int] = []  # heap of numbers that may be free again
         self._is_vacant: set[int] = set()  # the same numbers, so that none stands there twice
         self._fresh = 1  # every number from here on was never looked at
-        self.limit = check_port_limit(limit)
+        self._limit = check_port_limit(limit)
+
+    @property
+    def limit(self) -> int:
+        """The highest number that a port can have."""
+        return self._limit
+
+    def change_limit(self, limit: int) -> None:
+        """Allow more ports, or fewer.
+
+        Raises:
+            SettingsError: no switch can have so many, or a port with a higher number exists; nothing
+                was changed.
+        """
+        check_port_limit(limit)
+        highest = max(self._ports, default=PortNumber(0))
+        if limit < highest:
+            raise SettingsError(f"port {highest} exists, so there cannot be only {limit}")
+        self._limit = limit
+        self._vacant.clear()
+        self._is_vacant.clear()
+        self._fresh = 1
 
     def __iter__(self) -> Iterator[Port]:
         """Give the ports in order of their numbers."""
@@ -189,6 +253,17 @@ class PortTable:
             if self._is_free(number):
                 return PortNumber(number)
         raise RefusedError(f"all {self.limit} ports are in use")
+
+    def unused_number(self) -> PortNumber:
+        """Find the lowest number whose port does not exist.
+
+        Raises:
+            RefusedError: there is none.
+        """
+        for number in range(1, self.limit + 1):
+            if number not in self._ports:
+                return PortNumber(number)
+        raise RefusedError(f"all {self.limit} ports exist")
 
     def _is_free(self, number: int) -> bool:
         port = self._ports.get(PortNumber(number))

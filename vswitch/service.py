@@ -1,10 +1,10 @@
 """The nursery of a switch: what runs, who owns whom, how it ends.
 
 ``SwitchService.run`` opens everything that the settings name, in order, and tells ``started`` when frames can
-flow. Its nursery then holds one task for each listener, one for each attached link, the address table's
-ageing, and the management server. A link that ends leaves its port, the log says why, and nothing else
-notices. An exception that nobody planned for ends the service; on every way out the sockets, files and
-devices that it made are closed.
+flow. Its nursery then holds the plugboard (one task for each listener, one for each attached link), the
+address table's ageing, and the management server. A link that ends leaves its port, the log says why, and
+nothing else notices. An exception that nobody planned for ends the service; on every way out the sockets,
+files and devices that it made are closed.
 """
 
 from __future__ import annotations
@@ -17,27 +17,32 @@ from typing import TYPE_CHECKING
 import trio
 from trio_util import periodic
 
-from vport.errors import LinkError
+from vport.errors import CommandError
 from vport.ethernet import format_mac, random_mac
-from vport.links import open_link, open_listener
 from vport.rate_limit import RateLimit
+from vport.shell.command import Session
+from vport.shell.script import failures, run_script
 from vport.shell.server import ManagementServer
 from vport.shell.unix_socket import ManagementSocket
-from vswitch.bridge import Bridge
+from vswitch.accounts import SystemAccounts
 from vswitch.events import EndpointAdded, EndpointRemoved, StationMoved
 from vswitch.fabric import Fabric
+from vswitch.impaired_ports import ImpairedPorts
 from vswitch.management.control import SocketInfo
 from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
-from vswitch.management.messages import describe
+from vswitch.management.messages import CATEGORIES, describe
+from vswitch.plugboard import Plugboard
+from vswitch.plugins.shelf import PluginShelf
+from vswitch.state import capture, make_bridge
 
 if TYPE_CHECKING:
+    import socket
+
     from vport.ethernet import MacAddress
-    from vport.links.base import Link, Listener
-    from vport.locator import Locator
+    from vport.shell.message import Category
     from vswitch.config import SwitchSettings
     from vswitch.events import Event
-    from vswitch.fabric import Place
 
 logger = logging.getLogger(__name__)
 
@@ -48,22 +53,34 @@ class SwitchService:
     Attributes:
         bridge: the forwarding core.
         fabric: what carries frames between the links.
+        plugboard: the links and listeners that the switch opens by itself.
+        plugins: what was added to the switch.
+        accounts: the users and groups of this system.
+        impairments: the ports with faults between them and their links.
         mac: the switch's own address.
         started_at: when ``run`` began, on Trio's clock.
         management: where the management shell listens, None for nowhere.
-        listeners: what listens for those who call.
+        server: holds the management sessions.
+
+    Args:
+        settings: what the switch is to be.
+        management_socket: where the management shell is to listen beside what the settings say, made
+            by somebody else (socket activation).
     """
 
-    def __init__(self, settings: SwitchSettings) -> None:
+    def __init__(self, settings: SwitchSettings, management_socket: socket.socket | None = None) -> None:
         self.settings = settings
-        self.bridge = Bridge(settings.fdb, settings.port_limit)
-        self.bridge.is_hub = settings.is_hub
+        self.accounts = SystemAccounts()
+        self.bridge = make_bridge(settings, trio.current_time(), self.accounts.groups_of)
         self.fabric = Fabric(self.bridge, trio.current_time, self._publish)
+        self.impairments = ImpairedPorts(self.fabric)
         self.mac: MacAddress = settings.mac or random_mac(random.SystemRandom())
         self.started_at = 0.0
         self.management: SocketInfo | None = None
-        self.listeners: list[Listener] = []
-        self._server = ManagementServer(self, switch_catalog(), BANNER)
+        self.plugboard = Plugboard(self.fabric, self.mac)
+        self.server = ManagementServer(self, switch_catalog(), BANNER)
+        self.plugins = PluginShelf(self.fabric, self.server.catalog, self.server)
+        self._management_socket = management_socket
         self._scope = trio.CancelScope()
         self._moves = RateLimit(burst=5, interval=2.0)
 
@@ -78,63 +95,48 @@ class SwitchService:
         self.started_at = trio.current_time()
         with self._scope:
             async with AsyncExitStack() as resources, trio.open_nursery() as nursery:
+                resources.callback(self.plugins.close)
                 resources.callback(self.publish_events)
                 await self._open(resources, nursery)
+                await nursery.start(self.impairments.run)
                 nursery.start_soon(self._age)
                 logger.debug("switch %s is up", format_mac(self.mac))
                 task_status.started()
 
     async def _open(self, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
         """Open what the settings name; whatever fails, what was opened before is closed again."""
+        await nursery.start(self.plugboard.run)
         for locator in self.settings.listen:
-            await self._listen(locator, resources, nursery)
+            listener = await self.plugboard.listen(locator, is_vital=True)
+            logger.info("listening on %s", listener.description)
+        for port in self.settings.ports:
+            for locator in port.attach:
+                await self.plugboard.attach(locator, port.number)
         for locator in self.settings.attach:
-            await self._attach(locator, resources, nursery)
-        if self.settings.management is not None:
-            await self._open_management(resources, nursery)
-
-    async def _listen(self, locator: Locator, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
-        listener = resources.enter_context(await open_listener(locator))
-        listener.keep_ports(self.fabric)
-        self.listeners.append(listener)
-        await nursery.start(self._serve, listener)
-        logger.info("listening on %s", listener.description)
-
-    async def _serve(self, listener: Listener, *, task_status: trio.TaskStatus[None]) -> None:
-        """Run a listener; without it no newcomer gets in, so its end is the switch's."""
-        await listener.serve(self.fabric.attach, task_status=task_status)
-
-    async def _attach(self, locator: Locator, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
-        link = resources.enter_context(await open_link(locator))
-        if link.station is None:
-            link.station = self.mac
-        place = self.fabric.attach(link)
-        await nursery.start(self._run_link, link, place)
-
-    async def _run_link(self, link: Link, place: Place, *, task_status: trio.TaskStatus[None]) -> None:
-        """Run an attached link; when it ends it leaves its port, and nothing else is touched."""
-        startup = _Startup(task_status)
-        reason = "the switch ends"
-        try:
-            await link.run(place, task_status=startup)
-            reason = "the far end has left"
-        except LinkError as error:
-            if not startup.is_done:
-                raise
-            reason = str(error)
-        finally:
-            place.detach(reason)
-            link.close()
+            await self.plugboard.attach(locator)
+        await self._open_management(resources, nursery)
 
     async def _open_management(self, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
+        opened: list[ManagementSocket] = []
+        if self._management_socket is not None:
+            opened.append(ManagementSocket.adopt(self._management_socket))
         wanted = self.settings.management
-        assert wanted is not None
-        opened = resources.enter_context(
-            ManagementSocket.open(wanted.path, mode=wanted.mode, group=wanted.group)
-        )
-        self.management = SocketInfo(opened.path, opened.mode)
-        await nursery.start(self._server.serve, opened.socket)
-        logger.info("management shell on %s", opened.path)
+        if wanted is not None and wanted.path not in {passed.path for passed in opened}:
+            opened.append(ManagementSocket.open(wanted.path, mode=wanted.mode, group=wanted.group))
+        for listening in map(resources.enter_context, opened):
+            self.management = SocketInfo(listening.path, listening.mode)
+            await nursery.start(self.server.serve, listening.socket)
+            logger.info("management shell on %s", listening.path)
+
+    async def run_rcfile(self, path: str) -> None:
+        """Carry out the commands in a file; what fails is logged, with file and line."""
+        try:
+            steps = await run_script(self, Session(self.server.catalog, subscriptions=None), path)
+        except CommandError as error:
+            logger.error("cannot run %s", error.detail)  # noqa: TRY400 - the operator's mistake, not a bug
+            return
+        for failed in failures(steps):
+            logger.error("%s", failed)
 
     async def _age(self) -> None:
         """Look for entries that have been silent too long, as often as the settings say at the time."""
@@ -150,6 +152,11 @@ class SwitchService:
 
     # --- Control ---
 
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """The categories of messages that sessions can ask for, those of plugins last."""
+        return (*CATEGORIES, *self.plugins.categories)
+
     def now(self) -> float:
         """Give the time on the switch's clock, in seconds."""
         return trio.current_time()
@@ -158,6 +165,12 @@ class SwitchService:
         """Pass on what the core has to tell: to the log, and to the sessions that asked for it."""
         self.fabric.publish_events()
 
+    def running_settings(self) -> SwitchSettings:
+        """Give the settings of a switch that would be as this one is now."""
+        return capture(
+            self.settings, self.bridge, self.mac, self.plugboard.listening, self.plugboard.attached
+        )
+
     def stop(self) -> None:
         """End the switch in an orderly way."""
         self._scope.cancel()
@@ -165,7 +178,8 @@ class SwitchService:
     def _publish(self, events: list[Event]) -> None:
         for event in events:
             self._log(event)
-        self._server.publish(message for event in events for message in describe(event))
+        self.server.publish(message for event in events for message in describe(event))
+        self.plugins.publish(events)
 
     def _log(self, event: Event) -> None:
         match event:
@@ -191,15 +205,3 @@ class SwitchService:
                 event.new,
                 event.vid,
             )
-
-
-class _Startup:
-    """A task status that knows whether ``started`` was called: before that an error is the starter's."""
-
-    def __init__(self, task_status: trio.TaskStatus[None]) -> None:
-        self._task_status = task_status
-        self.is_done = False
-
-    def started(self, value: None = None) -> None:
-        self.is_done = True
-        self._task_status.started(value)

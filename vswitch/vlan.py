@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vport.ethernet import Vid
+from vport.ethernet import EtherType, Vid
 from vport.tagging import pop_tag, push_tag
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_VID: Final = Vid(0)
 _VID_MASK: Final = 0x0FFF
+_TPID: Final = EtherType.VLAN.to_bytes(2, "big")
 _PRIORITY_MASK: Final = 0xF000  # PCP and DEI
 
 
@@ -37,6 +38,13 @@ class Member(NamedTuple):
     is_tagged: bool
 
 
+class EgressPorts(NamedTuple):
+    """The ports that a VLAN's flooded frames leave through, by the form in which they do."""
+
+    untagged: list[Port]
+    tagged: list[Port]
+
+
 class Vlan:
     """One VLAN.
 
@@ -53,7 +61,7 @@ class Vlan:
         self.table = table
         self.states: dict[Port, PortState] = {}
         self._members: dict[Port, Member] = {}
-        self._egress: list[Member] | None = None
+        self._egress: EgressPorts | None = None
 
     @property
     def members(self) -> list[Member]:
@@ -89,46 +97,43 @@ class Vlan:
         self._egress = None
 
     @property
-    def egress(self) -> list[Member]:
-        """The members that a flooded frame leaves through: active and forwarding. Not to be changed."""
+    def egress(self) -> EgressPorts:
+        """The ports that a flooded frame leaves through: active and forwarding. Not to be changed."""
         if self._egress is None:
-            self._egress = [
+            leaving = [
                 member
                 for port, member in self._members.items()
                 if port.endpoints and self.state(port) is PortState.FORWARDING
             ]
+            self._egress = EgressPorts(
+                [member.port for member in leaving if not member.is_tagged],
+                [member.port for member in leaving if member.is_tagged],
+            )
         return self._egress
 
 
-class Forms:
-    """A train in the two forms in which it can leave a VLAN, each made when first asked for.
+def form(train: Train, vid: Vid, tci: int | None, *, is_tagged: bool) -> Train:
+    """Give a train the form in which it leaves a VLAN; where that is the one it has, the train itself.
 
     Args:
         train: the train as it came in.
         vid: the VLAN that it was classified to.
         tci: its tag's control information, or None when it came without a tag (a tag that means nothing
             to this switch does not count).
+        is_tagged: whether it leaves with the VLAN's tag, or without.
     """
+    if not is_tagged:
+        return train if tci is None else pop_tag(train)
+    if tci is None:
+        # In VLAN 0 a priority tag passed as it was, and is the VLAN's tag already.
+        return train if vid == DEFAULT_VID and _is_priority_tagged(train) else push_tag(train, vid)
+    if tci & _VID_MASK == vid:
+        return train
+    # a priority tag: its VID is 0, its priority stays (802.1Q-2018 6.9.1)
+    return push_tag(pop_tag(train), tci & _PRIORITY_MASK | vid)
 
-    __slots__ = ("_tagged", "_tci", "_untagged")
 
-    def __init__(self, train: Train, vid: Vid, tci: int | None) -> None:
-        self._tci = vid if tci is None else tci & _PRIORITY_MASK | vid
-        self._untagged = train if tci is None else None
-        self._tagged: Train | None = None
-        if tci is not None and tci & _VID_MASK == vid:
-            self._tagged = train
-        elif tci is not None:  # a priority tag: its VID is 0, its priority stays (802.1Q-2018 6.9.1)
-            self._untagged = pop_tag(train)
-
-    def get(self, *, is_tagged: bool) -> Train:
-        """Give the train with the VLAN's tag or without."""
-        if is_tagged:
-            if self._tagged is None:
-                assert self._untagged is not None
-                self._tagged = push_tag(self._untagged, self._tci)
-            return self._tagged
-        if self._untagged is None:
-            assert self._tagged is not None
-            self._untagged = pop_tag(self._tagged)
-        return self._untagged
+def _is_priority_tagged(train: Train) -> bool:
+    """Whether the first frame has a tag with VID 0 (802.1Q-2018 6.9.1); all of a run are alike."""
+    head = bytes(train.data[12:16])
+    return head[:2] == _TPID and len(head) == 4 and not int.from_bytes(head[2:], "big") & _VID_MASK

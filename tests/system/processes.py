@@ -25,7 +25,14 @@ VSWITCHTERM = [sys.executable, "-m", "vswitch.management.console"]
 class Process:
     """A process whose output goes to a file; ended with SIGTERM and waited for when its test is over."""
 
-    def __init__(self, command: list[str], log: Path, *, stdin: int = subprocess.DEVNULL) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        log: Path,
+        *,
+        stdin: int = subprocess.DEVNULL,
+        pass_fds: tuple[int, ...] = (),
+    ) -> None:
         self.command = command
         self._log = log
         with log.open("wb") as output:
@@ -34,6 +41,7 @@ class Process:
                 stdin=stdin,
                 stdout=output,
                 stderr=output,
+                pass_fds=pass_fds,
                 env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
             )
 

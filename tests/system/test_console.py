@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -37,6 +38,16 @@ def test_one_command_prints_its_lines_and_gives_its_verdict(switch: ManagedSwitc
     assert done.stderr == "vswitchterm: Invalid argument: VLAN must be a number from 1 to 4094, not '0'\n"
 
 
+def test_answer_as_a_document_is_json(switch: ManagedSwitch) -> None:
+    done = run([*VSWITCHTERM, "-j", switch.path, "port/print", "1"])
+    assert (done.returncode, done.stderr) == (0, "")
+    (port,) = json.loads(done.stdout)
+    assert (port["port"], port["endpoints"][0]["module"]) == (1, "host")
+    done = run([*VSWITCHTERM, "-j", switch.path, "port/print", "77"])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "port 77 does not exist" in done.stderr
+
+
 def test_script_on_standard_input_runs_to_its_end_and_names_what_failed(switch: ManagedSwitch) -> None:
     script = "# a comment\n\nvlan/create 7\nvlan/create 7\nbogus\nvlan/print 7"
     done = run([*VSWITCHTERM, switch.path], stdin=script)
@@ -70,7 +81,9 @@ def test_script_ends_when_the_switch_goes_away(switch: ManagedSwitch, tmp_path: 
         client.popen.stdin.close()
 
 
-@pytest.mark.parametrize("arguments", [[], ["--nosuch", "x"], ["--timeout", "0", "x", "help"], ["x", "a\nb"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["-j", "x"], ["--nosuch", "x"], ["--timeout", "0", "x", "help"], ["x", "a\nb"]]
+)
 def test_wrong_usage_is_told_apart(arguments: list[str]) -> None:
     done = run([*VSWITCHTERM, *arguments])
     assert done.returncode == 2
@@ -166,6 +179,54 @@ def test_control_c_gives_the_line_up(switch: ManagedSwitch, tmp_path: Path) -> N
     assert switch.process.popen.poll() is None
 
 
+def test_watched_command_is_drawn_again_until_control_c(switch: ManagedSwitch, tmp_path: Path) -> None:
+    prompt = f"vswitch[{switch.path}]:"
+    with Screen([*VSWITCHTERM, switch.path], tmp_path) as screen:
+        screen.wait_for_last_line(prompt)
+        screen.enter("debug/add hash")
+        screen.enter("watch 0.1 hash/print")
+        screen.wait_for("hash/print, every 0.1 s (Ctrl-C ends)")
+        assert prompt not in screen.text
+        switch.new_station("02:00:00:00:00:77")
+        screen.wait_for("Addr: 02:00:00:00:00:77")
+        assert "** hash/+" not in screen.text
+        screen.press("C-c")
+        screen.wait_for_last_line(prompt)
+        screen.wait_for("** hash/+ 02:00:00:00:00:77")
+        assert "(Ctrl-C ends)" not in screen.text
+        screen.enter("watch port/print 99")
+        screen.wait_for("port 99 does not exist")
+        screen.enter("watch 0 help")
+        screen.wait_for("SECONDS must be a number from 0.1 to 3600, not '0'")
+        screen.write("watch 2 port/pr")
+        screen.press("Tab")
+        screen.wait_for_last_line(f"{prompt} watch 2 port/print")
+
+
+def test_top_shows_rates_and_leaves_the_terminal_sane(switch: ManagedSwitch, tmp_path: Path) -> None:
+    script = f"{' '.join(VSWITCHTERM)} {switch.path}; stty -a | grep -o ' -\\?icanon'"
+    with Screen(["bash", "-c", script], tmp_path) as screen:
+        screen.wait_for_last_line(f"vswitch[{switch.path}]:")
+        screen.enter("top 0.2")
+        screen.wait_for("IN bit/s")
+        screen.wait_for("host 10.1.1.1/24")
+        screen.press("C-c")
+        screen.wait_for_last_line(f"vswitch[{switch.path}]:")
+        screen.enter("logout")
+        screen.wait_for("[ended with 0]")
+        assert " icanon" in screen.text
+
+
+def test_watching_ends_when_the_switch_goes_away(switch: ManagedSwitch, tmp_path: Path) -> None:
+    with Screen([*VSWITCHTERM, switch.path], tmp_path) as screen:
+        screen.wait_for_last_line(f"vswitch[{switch.path}]:")
+        screen.enter("top 0.2")
+        screen.wait_for("IN bit/s")
+        switch.process.send_signal(signal.SIGKILL)
+        screen.wait_for("has gone away")
+        screen.wait_for("[ended with 1]")
+
+
 def test_switch_that_goes_away_is_told_at_once(switch: ManagedSwitch, tmp_path: Path) -> None:
     with Screen([*VSWITCHTERM, switch.path], tmp_path) as screen:
         screen.wait_for_last_line(f"vswitch[{switch.path}]:")
@@ -217,5 +278,7 @@ def test_vde_switch_is_driven_at_a_terminal(tmp_path: Path) -> None:
         screen.enter("debug/add port")
         screen.enter("port/create 5")
         screen.wait_for("** port/+ 05")
+        screen.enter("top")
+        screen.wait_for("No such device or address")  # VDE's switch takes -j for the number of a port
         screen.enter("shutdown")
         screen.wait_for("[ended with 0]")

@@ -97,6 +97,9 @@ def test_unixterm_gets_an_answer_to_each_of_several_piped_lines(
         ("vlan/create 12", ""),
         ("vlan/create 0", ""),
         ("port/print 99", ""),
+        ("port/createauto", "Port 0002\n"),
+        ("port/setuser 1 no-such-user", ""),
+        ("listen/remove 99", ""),
         ("nosuch", ""),
     ],
 )

@@ -8,7 +8,21 @@ from hypothesis import strategies as st
 
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress
-from vport.locator import SCHEMES, HostLocator, TapLocator, UdpLocator, explain, parse
+from vport.locator import (
+    SCHEMES,
+    CmdLocator,
+    HostLocator,
+    Locator,
+    StdioLocator,
+    TapLocator,
+    TcpLocator,
+    UdpLocator,
+    UnixgramLocator,
+    UnixLocator,
+    VdeLocator,
+    explain,
+    parse,
+)
 
 
 def test_udp_locator_reads_host_port_and_options() -> None:
@@ -66,6 +80,17 @@ def test_flag_without_value_is_a_yes() -> None:
         ("tap://tap0?address=10.1.1.1", "not an address with a prefix length"),
         ("tap://tap0?up=perhaps", "neither yes nor no"),
         ("host://10.1.1.2", "not an address with a prefix length"),
+        ("vde:///tmp/a[x]", "port 'x' is not a number from 0 to 65535"),
+        ("vde:///tmp/a[1]b", "is not DIRECTORY or DIRECTORY[PORT]"),
+        ("vde:///tmp/a?mode=rw", "option mode: 'rw' is not a file mode in octal"),
+        ("vde:/tmp/a", "expected vde://DIRECTORY[PORT]"),
+        ("tcp://host", "not HOST:PORT"),
+        ("unix://", "is not the path of a file"),
+        ("unixgram:///tmp/x?group=", "is not the name of a group"),
+        ("stdio:x", "nothing behind it"),
+        ("cmd:", "there is no command"),
+        ("cmd:restart:", "there is no command"),
+        ("cmd:echo 'a", 'the quotes of "echo \'a" do not match'),
         ("host://10.1.1.2/24?ping=all", "'all' is not an IP address"),
     ],
 )
@@ -83,6 +108,7 @@ interfaces = st.builds(
     st.ip_addresses(v=4) | st.ip_addresses(v=6),
     st.integers(0, 32),
 )
+file_paths = st.text(min_size=1, max_size=20).filter(lambda path: "\0" not in path and path.isascii())
 locators = st.one_of(
     st.builds(
         UdpLocator,
@@ -100,12 +126,29 @@ locators = st.one_of(
         netns=st.none() | st.just("blue&green"),
         up=st.booleans(),
     ),
+    st.builds(
+        VdeLocator,
+        path=st.just("") | file_paths,
+        port=st.none() | st.integers(0, 65535),
+        mode=st.none() | st.integers(0, 0o7777),
+        group=st.none() | st.just("kvm"),
+        description=st.none() | st.text(max_size=9),
+    ),
+    st.builds(TcpLocator, host=st.just("vs.example.net") | st.ip_addresses(v=6).map(str), port=st.just(9)),
+    st.builds(UnixLocator, path=file_paths, mode=st.integers(0, 0o777)),
+    st.builds(UnixgramLocator, path=file_paths, local=st.none() | file_paths),
+    st.just(StdioLocator()),
+    st.builds(
+        CmdLocator,
+        command=st.sampled_from(["ssh host vde_plug /tmp/b.ctl", "restart:x?y=z&a", "//net/x", "a 'b c'"]),
+        restart=st.booleans(),
+    ),
     st.builds(HostLocator, interface=interfaces, address=st.lists(interfaces, max_size=2).map(tuple)),
 )
 
 
 @given(locators)
-def test_write_then_parse_is_identity(locator: UdpLocator | TapLocator | HostLocator) -> None:
+def test_write_then_parse_is_identity(locator: Locator) -> None:
     assert parse(str(locator)) == locator
 
 
@@ -113,6 +156,8 @@ def test_write_then_parse_is_identity(locator: UdpLocator | TapLocator | HostLoc
     st.text(max_size=60)
     | st.text(max_size=40).map("udp://".__add__)
     | st.text(max_size=40).map("tap://".__add__)
+    | st.text(max_size=40).map("vde://".__add__)
+    | st.text(max_size=40).map("cmd:".__add__)
 )
 def test_parse_gives_a_locator_or_settings_error(text: str) -> None:
     try:
@@ -120,6 +165,20 @@ def test_parse_gives_a_locator_or_settings_error(text: str) -> None:
     except SettingsError:
         return
     assert parse(str(locator)) == locator
+
+
+def test_vde_locator_reads_directory_and_port() -> None:
+    assert parse("vde:///tmp/vde.ctl[5]?mode=0660") == VdeLocator(path="/tmp/vde.ctl", port=5, mode=0o660)
+    assert parse("vde://") == VdeLocator(path="")
+
+
+def test_command_keeps_everything_behind_the_colon() -> None:
+    assert parse("cmd:ssh host 'vde_plug /tmp/b.ctl?x=1&y'") == CmdLocator(
+        command="ssh host 'vde_plug /tmp/b.ctl?x=1&y'"
+    )
+    assert parse("cmd:restart:ssh host").restart  # type: ignore[attr-defined]
+    assert parse("cmd: restart:program") == CmdLocator(command="restart:program")
+    assert parse("cmd://vde_plug").words == ["vde_plug"]  # type: ignore[attr-defined]
 
 
 def test_explain_names_every_scheme_and_option() -> None:

@@ -140,7 +140,7 @@ def test_counters_count_frames_and_bytes_both_ways() -> None:
     lan.bridge.ports.get(1)
 
     for port, leaving in lan.bridge.receive(lan.ports[1], Train(one * 3, len(one)), 0.0):
-        port.transmit(leaving)
+        port.transmit(leaving, {})
 
     assert (lan.ports[1].counters.frames_in, lan.ports[1].counters.bytes_in) == (3, 3 * len(one))
     assert (lan.ports[2].counters.frames_out, lan.ports[2].counters.bytes_out) == (3, 3 * len(one))
@@ -274,8 +274,8 @@ def test_unplugging_the_last_endpoint_forgets_its_stations_and_frees_the_number(
     port = lan.ports[1].number
     assert lan.bridge.events.drain() == [
         EndpointRemoved(port=port, endpoint=endpoint.id, description="recorder", reason="gone"),
-        FdbEntryRemoved(mac=A, vid=Vid(0), port=port),
         PortRemoved(port=port),
+        FdbEntryRemoved(mac=A, vid=Vid(0), port=port),
     ]
     assert set(lan.send(2, frame(B, A))) == {3}
     assert lan.bridge.plug(RecordingLink()).port.number == 1
@@ -287,7 +287,7 @@ def test_endpoints_of_one_port_both_get_what_leaves_it_and_do_not_hear_each_othe
     lan.bridge.plug(second, 1)
 
     assert set(lan.send(1, frame(A, BROADCAST))) == {2}
-    lan.ports[1].transmit(lone(frame(B, A)))
+    lan.ports[1].transmit(lone(frame(B, A)), {})
     assert second.sent == [frame(B, A)]
     assert lan.ports[1].counters.frames_out == 1
 

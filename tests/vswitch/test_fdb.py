@@ -181,6 +181,7 @@ class FdbUnderPressure(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.fdb = make(capacity=8)
+        self.static: dict[bytes, Port] = {}
 
     @rule(number=st.integers(0, 40), port=st.sampled_from([ONE, TWO, THREE]), now=st.integers(0, 50))
     def learn(self, number: int, port: Port, now: int) -> None:
@@ -188,15 +189,25 @@ class FdbUnderPressure(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 40), port=st.sampled_from([ONE, TWO]))
     def configure(self, number: int, port: Port) -> None:
-        self.fdb.add_static(V0, mac(number), port, 0.0)
+        if mac(number) in self.static or len(self.static) < self.fdb.settings.capacity:
+            self.fdb.add_static(V0, mac(number), port, 0.0)
+            self.static[mac(number)] = port
+        else:
+            with pytest.raises(SettingsError, match="static"):
+                self.fdb.add_static(V0, mac(number), port, 0.0)
 
     @rule(capacity=st.integers(1, 12))
     def resize(self, capacity: int) -> None:
-        self.fdb.change(capacity=capacity)
+        if capacity < len(self.static):
+            with pytest.raises(SettingsError, match="static"):
+                self.fdb.change(capacity=capacity)
+        else:
+            self.fdb.change(capacity=capacity)
 
     @invariant()
     def bounded(self) -> None:
         assert len(self.fdb) == len(list(self.fdb)) <= self.fdb.settings.capacity
+        assert {entry.mac: entry.port for entry in self.fdb if entry.is_static} == self.static
 
 
 TestFdbAgainstDictionary = FdbAgainstDictionary.TestCase

@@ -9,7 +9,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vport.errors import SettingsError
-from vport.locator import HostLocator, Locator, TapLocator, UdpLocator, WireguardLocator, parse
+from vport.locator import (
+    CmdLocator,
+    HostLocator,
+    Locator,
+    PacketLocator,
+    StdioLocator,
+    TapLocator,
+    TcpLocator,
+    TunLocator,
+    UdpLocator,
+    UnixgramLocator,
+    UnixLocator,
+    VdeLocator,
+    VxlanLocator,
+    WireguardLocator,
+    parse,
+)
 
 if TYPE_CHECKING:
     from vport.links.base import Link, Listener
@@ -43,6 +59,38 @@ async def open_link(locator: Locator | str) -> Link:
             from vport.links.host import open_host
 
             return await open_host(locator)
+        case VdeLocator():
+            from vport.links.vde import open_vde_client
+
+            return await open_vde_client(locator)
+        case TcpLocator() | UnixLocator():
+            from vport.links.stream import open_stream_client
+
+            return await open_stream_client(locator)
+        case UnixgramLocator():
+            from vport.links.unixgram import open_unixgram_client
+
+            return await open_unixgram_client(locator)
+        case StdioLocator():
+            from vport.links.pipes import open_stdio
+
+            return await open_stdio(locator)
+        case CmdLocator():
+            from vport.links.pipes import open_command
+
+            return await open_command(locator)
+        case PacketLocator():
+            from vport.links.packet import open_packet
+
+            return await open_packet(locator)
+        case TunLocator():
+            from vport.links.tun import open_tun
+
+            return await open_tun(locator)
+        case VxlanLocator():
+            from vport.links.vxlan import open_vxlan
+
+            return await open_vxlan(locator)
         case _:
             raise SettingsError(f"{locator}: nothing can be plugged in there")
 
@@ -67,5 +115,17 @@ async def open_listener(locator: Locator | str) -> Listener:
             from vport.links.wireguard import open_wireguard_listener
 
             return await open_wireguard_listener(locator)
+        case VdeLocator():
+            from vport.links.vde import open_vde_listener
+
+            return await open_vde_listener(locator)
+        case TcpLocator() | UnixLocator():
+            from vport.links.stream import open_stream_listener
+
+            return await open_stream_listener(locator)
+        case UnixgramLocator():
+            from vport.links.unixgram import open_unixgram_listener
+
+            return await open_unixgram_listener(locator)
         case _:
             raise SettingsError(f"{locator}: {locator.scheme} does not listen; attach it instead")

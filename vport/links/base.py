@@ -42,6 +42,10 @@ class Sink(Protocol):
 class Attachment(Sink, Protocol):
     """A link's place in a port, as a listener holds it for each of its links."""
 
+    @property
+    def port_number(self) -> int:
+        """The number of the port."""
+
     def detach(self, reason: str) -> None:
         """Give the place up: the far end has gone, ``reason`` says how. Idempotent."""
 
@@ -88,6 +92,8 @@ class Link(ABC):
             a simulated host's), else None.
         profile: what its port is to be like, where the far end has proven who it is.
         discards: frames neither delivered nor sent, by reason (a word for the operator).
+        outlet: what ``flush`` finishes, where several links share it (the peers of a UDP socket): flushing
+            one of them then does for all. None where the link has it for itself.
     """
 
     description: str
@@ -95,6 +101,7 @@ class Link(ABC):
     station: MacAddress | None = None
     profile: PortProfile | None = None
     discards: Counter[str]
+    outlet: object | None = None
 
     @abstractmethod
     def transmit(self, train: Train) -> None:
@@ -105,8 +112,9 @@ class Link(ABC):
 
     @abstractmethod
     async def run(self, sink: Sink, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Receive trains into ``sink`` until the far end ends; ``started`` once traffic can flow.
+        """Receive trains into ``sink`` until the far end ends.
 
+        Tells ``started`` when it is at work; a far end that is not there yet is not waited for.
         Returns when the far end ended in an orderly way. Cancellation leaves the link usable.
 
         Raises:
@@ -147,6 +155,9 @@ class Listener(ABC):
         Raises:
             RefusedError: two of them are to have the same port.
         """
+
+    def release_ports(self) -> None:  # noqa: B027 - the same
+        """Give the ports back; called when the listener is closed and none of its links is plugged in."""
 
     @abstractmethod
     async def serve(

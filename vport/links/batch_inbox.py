@@ -8,15 +8,17 @@ within a peer stays.
 from __future__ import annotations
 
 import contextlib
+import copy
 import mmap
 import socket
 import struct
-from typing import TYPE_CHECKING, Final
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
 from vport.links.datagrams import DATAGRAM_SIZE, IN6_PKTINFO, IN_PKTINFO, is_connected, tells_local_address
-from vport.links.inbox import Arrival, Origin
+from vport.links.inbox import FULL_TURN, Arrival, Origin
 from vport.links.mmsg import (
     IOVEC,
     MMSGHDR,
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     from vport.ethernet import Buffer
 
-BATCH: Final = 256  # datagrams or trains per turn: below half a millisecond of small frames
+BATCH: Final = FULL_TURN  # datagrams or trains per turn
 TRAIN_BATCH: Final = 8  # the same while long trains arrive: what was received is to be sent from the cache
 LONG: Final = 4096  # mean bytes per message that count as long trains
 JOINED_SIZE: Final = 60_000  # bytes up to which frames are joined: one send (65 507) carries them
@@ -93,6 +95,8 @@ class BatchInbox:
         headers["control"] = address_of(sides) + rows * sides.shape[1] + NAME_SIZE
         headers["controllen"] = control_size
         self._arena = [row.data for row in arena]
+        self._frame_size = 0
+        self._frame_views: list[Buffer] = []
         self._sides = [row.data for row in sides]
         self._vectors = vectors  # kept alive: the kernel reads it
         self._messages = messages
@@ -105,9 +109,16 @@ class BatchInbox:
         origin_type = f"S{self._origin_size or 1}"
         self._origins = np.ndarray(BATCH, origin_type, sides.data, 0, (sides.shape[1],))
 
-    def receive(self) -> tuple[list[Arrival], bool]:
+    def beside(self, sock: socket.socket) -> Self:
+        """Make an inbox for another socket, in the same memory."""
+        twin = copy.copy(self)
+        twin._sock = sock  # noqa: SLF001 - one of us
+        twin._wanted = BATCH  # noqa: SLF001
+        return twin
+
+    def receive(self, limit: int = BATCH) -> tuple[list[Arrival], bool]:
         """Take up to a batch of datagrams or trains."""
-        wanted = self._wanted
+        wanted = min(self._wanted, limit)
         try:
             count = self._calls.receive(self._sock.fileno(), self._address, wanted)
         except (BlockingIOError, InterruptedError):
@@ -135,10 +146,12 @@ class BatchInbox:
 
     def _joined(self, sizes: list[int], count: int) -> list[Arrival]:
         """Join the frames that came singly: neighbours in a train have one origin and one size."""
-        arena = self._arena
+        origins = self._origins[:count].tolist()
+        if sizes.count(sizes[0]) == count:
+            return self._joined_alike(origins, sizes[0])
         latest: dict[bytes, tuple[bytes, list[Buffer], int]] = {}
         trains: list[tuple[bytes, list[Buffer], int]] = []
-        for origin, buffer, size in zip(self._origins[:count].tolist(), arena, sizes, strict=False):
+        for origin, buffer, size in zip(origins, self._arena, sizes, strict=False):
             train = latest.get(origin)
             if train is not None and train[2] == size and len(train[1]) * size < JOINED_SIZE:
                 train[1].append(buffer[:size])
@@ -149,6 +162,30 @@ class BatchInbox:
             (origin, frames[0] if len(frames) == 1 else b"".join(frames), size)
             for origin, frames, size in trains
         ]
+
+    def _joined_alike(self, origins: list[bytes], size: int) -> list[Arrival]:
+        """Do the same where all frames have one size, as those of a load of small frames mostly have.
+
+        It takes half the time of a loop that looks at every size (24 against 49 µs for 256 frames).
+        """
+        frames_of: defaultdict[bytes, list[Buffer]] = defaultdict(list)
+        for origin, frame in zip(origins, self._frames(size, len(origins)), strict=False):
+            frames_of[origin].append(frame)
+        most = -(-JOINED_SIZE // size)
+        return [
+            (origin, frames[at] if at + 1 == len(frames) else b"".join(frames[at : at + most]), size)
+            for origin, frames in frames_of.items()
+            for at in range(0, len(frames), most)
+        ]
+
+    def _frames(self, size: int, count: int) -> list[Buffer]:
+        """Give the start of each buffer, ``count`` at least; the views for the latest size are kept."""
+        if size != self._frame_size:
+            self._frame_size = size
+            self._frame_views = []
+        views = self._frame_views
+        views += [buffer[:size] for buffer in self._arena[len(views) : count]]
+        return views
 
     def _lone_arrival(self) -> Arrival:
         """Read the only message of a batch, without NumPy: a lone frame's latency is made of such steps."""

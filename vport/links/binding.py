@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from vport.links.datagrams import Resolver, SocketAddress
 
 
-async def bind_udp(name: str, host: str, port: int, resolver: Resolver) -> socket.socket:
+async def bind_udp(
+    name: str, host: str, port: int, resolver: Resolver, *, offload: bool = True
+) -> socket.socket:
     """Bind a UDP socket; an empty host means all addresses of both families, port 0 any free port.
 
     Args:
@@ -22,12 +24,13 @@ async def bind_udp(name: str, host: str, port: int, resolver: Resolver) -> socke
         host: a local address or a name of one.
         port: the UDP port.
         resolver: looks the name up.
+        offload: whether to have the kernel join what arrives (UDP_GRO).
 
     Raises:
         LinkError: the address cannot be had; says why and what to do.
     """
     if not host:
-        return bind_to_all(name, port)
+        return bind_to_all(name, port, offload=offload)
     try:
         found = await resolver(host, port)
     except OSError as error:
@@ -36,38 +39,40 @@ async def bind_udp(name: str, host: str, port: int, resolver: Resolver) -> socke
             "give an address of this machine, or none for all"
         ) from error
     family, address = found[0]
-    return _bound(name, family, address, only_ipv6=True)
+    return _bound(name, family, address, offload=offload, only_ipv6=True)
 
 
-def bind_to_all(name: str, port: int) -> socket.socket:
+def bind_to_all(name: str, port: int, *, offload: bool = True) -> socket.socket:
     """Bind a UDP socket to all addresses, of both families where the machine has both.
 
     Raises:
         LinkError: the port cannot be had.
     """
     try:
-        return _bound(name, socket.AF_INET6, ("::", port), only_ipv6=False)
+        return _bound(name, socket.AF_INET6, ("::", port), offload=offload, only_ipv6=False)
     except LinkError as error:
         if isinstance(error.__cause__, OSError) and is_unsupported_family(error.__cause__):
-            return _bound(name, socket.AF_INET, ("", port))
+            return _bound(name, socket.AF_INET, ("", port), offload=offload)
         raise
 
 
-def _bound(name: str, family: int, address: SocketAddress, *, only_ipv6: bool = False) -> socket.socket:
+def _bound(
+    name: str, family: int, address: SocketAddress, *, offload: bool, only_ipv6: bool = False
+) -> socket.socket:
     sock = None
     try:
-        sock = open_socket(family)
+        sock = open_socket(family, offload=offload)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_ipv6)
         sock.bind(address)
     except OSError as error:
         if sock is not None:
             sock.close()
-        raise LinkError(f"{name}: {_advice(address, error)}") from error
+        raise LinkError(f"{name}: {advice(address, error)}") from error
     return sock
 
 
-def _advice(address: SocketAddress, error: OSError) -> str:
+def advice(address: SocketAddress, error: OSError) -> str:
     """Say what is wrong with an address and what to do about it."""
     match error.errno:
         case errno.EADDRINUSE:

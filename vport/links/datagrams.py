@@ -63,12 +63,13 @@ def format_address(address: SocketAddress) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def open_socket(family: int) -> socket.socket:
-    """Make a non-blocking UDP socket of the family that joins what it receives where it can."""
+def open_socket(family: int, *, offload: bool = True) -> socket.socket:
+    """Make a non-blocking UDP socket of the family; with ``offload`` it joins what it receives (UDP_GRO)."""
     sock = socket.socket(family, socket.SOCK_DGRAM)
     sock.setblocking(False)
-    with contextlib.suppress(OSError):  # before Linux 5.0 frames come one by one
-        sock.setsockopt(SOL_UDP, UDP_GRO, 1)
+    if offload:
+        with contextlib.suppress(OSError):  # before Linux 5.0 frames come one by one
+            sock.setsockopt(SOL_UDP, UDP_GRO, 1)
     return sock
 
 
@@ -88,6 +89,14 @@ def raise_buffers(sock: socket.socket) -> str | None:
     if not capped:
         return None
     return "the kernel caps socket buffers, bursts may be lost; to raise them: sysctl -w " + " ".join(capped)
+
+
+def limit_receive_buffer(sock: socket.socket, size: int) -> None:
+    """Give the socket a receive buffer of ``size`` bytes, or as much of that as the kernel allows."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
 def is_unsupported_family(error: OSError) -> bool:

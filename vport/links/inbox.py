@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import copy
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
 
 from vport.ethernet import HEADER_SIZE
 from vport.links.datagrams import (
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from vport.ethernet import Buffer
 
 PLAIN_TURN: Final = 32  # datagrams or trains per turn, so that other ports get theirs
-
+FULL_TURN: Final = 256  # the same for a batch: below half a millisecond of small frames
 
 Arrival = tuple["Hashable", "Buffer", int]
 """What came from one far end, as (origin, data, frame size): frames back to back, as a train has them.
@@ -53,11 +54,20 @@ class Origin(NamedTuple):
 class Inbox(Protocol):
     """Takes what has arrived at a socket."""
 
-    def receive(self) -> tuple[list[Arrival], bool]:
-        """Take what is there, without waiting; also tell whether there may be more already.
+    def receive(self, limit: int = FULL_TURN) -> tuple[list[Arrival], bool]:
+        """Take up to ``limit`` datagrams or trains, without waiting, or fewer as a turn has it.
+
+        Also tells whether there may be more already.
 
         Raises:
             OSError: the socket reports an error, such as a refusal by the far end.
+        """
+
+    def beside(self, sock: socket.socket) -> Self:
+        """Make an inbox for another socket with the same options, bound to the same UDP port.
+
+        It tells the same origins, and shares the memory: what one of the two has received is valid until
+        either receives again.
         """
 
     def locate(self, origin: Hashable) -> Origin:
@@ -72,10 +82,16 @@ class PlainInbox:
         self._buffers = [memoryview(bytearray(DATAGRAM_SIZE)) for _ in range(PLAIN_TURN)]
         self._control_size = socket.CMSG_SPACE(4) + socket.CMSG_SPACE(IN6_PKTINFO.size)
 
-    def receive(self) -> tuple[list[Arrival], bool]:
+    def beside(self, sock: socket.socket) -> Self:
+        """Make an inbox for another socket, in the same memory."""
+        twin = copy.copy(self)
+        twin._sock = sock  # noqa: SLF001 - one of us
+        return twin
+
+    def receive(self, limit: int = FULL_TURN) -> tuple[list[Arrival], bool]:
         """Take up to ``PLAIN_TURN`` datagrams or trains."""
         arrivals: list[Arrival] = []
-        for buffer in self._buffers:
+        for buffer in self._buffers[:limit]:
             try:
                 size, control, _, address = self._sock.recvmsg_into([buffer], self._control_size)
             except BlockingIOError:

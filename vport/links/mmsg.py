@@ -7,6 +7,7 @@ columns. What is received and sent is the business of ``batch_inbox`` and ``batc
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -49,14 +50,17 @@ _SOCKADDR_IN_SIZE: Final = 16
 class Calls:
     """The two system calls of the C library.
 
+    Args:
+        library: where they are; the C library that Python itself uses, if not given.
+
     Raises:
-        OSError: this C library does not have them.
+        OSError: this C library does not have them, or the kernel or a sandbox refuses them.
     """
 
-    def __init__(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
+    def __init__(self, library: ctypes.CDLL | None = None) -> None:
+        library = library or ctypes.CDLL(None, use_errno=True)
         try:
-            receive, send = libc.recvmmsg, libc.sendmmsg
+            receive, send = library.recvmmsg, library.sendmmsg
         except AttributeError:
             raise OSError("this C library has neither recvmmsg nor sendmmsg") from None
         receive.argtypes = [
@@ -70,6 +74,9 @@ class Calls:
         receive.restype = send.restype = ctypes.c_int
         self._receive = receive
         self._send = send
+        for call, arguments in ((receive, (0, None)), (send, (0,))):
+            if call(-1, None, 0, *arguments) < 0 and ctypes.get_errno() != errno.EBADF:
+                raise _last_error()  # where the kernel knows the call it finds fault with the descriptor
 
     def receive(self, descriptor: int, messages: int, count: int) -> int:
         """Fill up to ``count`` ``MMSGHDR`` at the address ``messages``; give how many. Raises OSError."""

@@ -21,6 +21,7 @@ def open_postbox(
     *,
     segmentation: bool = True,
     batches: bool = True,
+    system: Callable[[], Calls] = Calls,
 ) -> tuple[Inbox, Outbox]:
     """Make the inbox and the outbox of ``sock``.
 
@@ -28,11 +29,12 @@ def open_postbox(
         sock: a non-blocking UDP socket, bound or connected, with its options set.
         report: told of errors when sending that are neither a full queue nor a matter of size.
         segmentation: whether to let the kernel cut trains.
-        batches: whether to use recvmmsg and sendmmsg; they are not used where the C library lacks them.
+        batches: whether to use recvmmsg and sendmmsg.
+        system: gives these two calls, or raises OSError where this system lacks them.
     """
     if batches:
         try:
-            calls = Calls()
+            calls = system()
         except OSError:
             pass
         else:

@@ -12,13 +12,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from vport.errors import FrameError, LinkError
 from vport.ethernet import HEADER_SIZE
+from vport.fairness import Pace
 from vport.links.base import Link
 from vport.links.readiness import notify_closing, serve_readable
 from vport.links.tuntap import open_device, set_features
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
 
 # --- how much is read in one turn, before others get theirs ---
 
-FRAMES_A_TURN: Final = 256  # a quarter of a millisecond at a microsecond each
+FRAMES_A_TURN: Final = 256  # a quarter of a millisecond at a microsecond each, where they do not cost more
 BYTES_A_TURN: Final = 192 * 1024  # four superframes; more leaves the processor's second-level cache
 _ROOM: Final = 65536 + 64  # bytes of the largest superframe, with some slack
 
@@ -98,11 +101,11 @@ def _open(kernel: Kernel, locator: TapLocator) -> tuple[OpenDevice, Device]:
     except BaseException:
         if before is not None:
             kernel.restore(before)
-        _release(device.descriptor)
+        release(device.descriptor)
         raise
 
 
-def _release(descriptor: int) -> None:
+def release(descriptor: int) -> None:
     """Close the device. A persistent one would keep the offloads, and its next user may not know them."""
     set_features(descriptor, wanted=False)
     os.close(descriptor)
@@ -114,7 +117,7 @@ def _set_up(kernel: Kernel, name: str, locator: TapLocator) -> None:
         kernel.set_mtu(name, locator.mtu)
     if locator.mac is not None:
         kernel.set_mac(name, locator.mac)
-    _limit_superframes(kernel, name)
+    limit_superframes(kernel, name)
     for address in locator.address:
         kernel.add_address(name, address)
     if locator.bridge is not None:
@@ -123,7 +126,7 @@ def _set_up(kernel: Kernel, name: str, locator: TapLocator) -> None:
         kernel.set_up(name)
 
 
-def _limit_superframes(kernel: Kernel, name: str) -> None:
+def limit_superframes(kernel: Kernel, name: str) -> None:
     """Fit superframes to one send. It only makes things faster, so a refusal is no error."""
     size, segments = superframe_limits(kernel.get(name).mtu)
     try:
@@ -161,6 +164,7 @@ class TapLink(Link):
         self._headers = bytearray(FRAMES_A_TURN * self._header_size)
         self._header_views = _pieces(memoryview(self._headers), self._header_size, FRAMES_A_TURN)
         self._sizes: list[int] = []
+        self._pace = Pace(FRAMES_A_TURN)
 
     # --- from the device ---
 
@@ -181,20 +185,22 @@ class TapLink(Link):
         """Deliver what one turn allows; return whether more may be waiting."""
         if self._descriptor < 0:
             return False
-        more = self._fill()
+        started = time.thread_time()
+        more = self._fill(self._pace.limit)
         for train in self._trains():
             sink.deliver(train)
         sink.flush()
+        self._pace.took(time.thread_time() - started)
         return more
 
-    def _fill(self) -> bool:
-        """Read frames one behind the other into the buffer; return whether more may be waiting."""
+    def _fill(self, limit: int) -> bool:
+        """Read up to ``limit`` frames, one behind the other; return whether more may be waiting."""
         descriptor, buffer, skip, readv = self._descriptor, self._buffer, self._header_size, os.readv
         sizes = self._sizes
         sizes.clear()
         position = 0
         try:
-            for header in self._header_views:
+            for header in islice(self._header_views, limit):
                 size = readv(descriptor, (header, buffer[position : position + _ROOM])) - skip
                 sizes.append(size)
                 position += size
@@ -285,7 +291,7 @@ class TapLink(Link):
         if descriptor < 0:
             return
         notify_closing(descriptor)
-        _release(descriptor)
+        release(descriptor)
 
 
 def _pieces(view: memoryview, size: int, count: int) -> list[memoryview]:

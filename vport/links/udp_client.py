@@ -205,7 +205,7 @@ class UdpClient(Link):
         return list(self._known)
 
     def _open_session(self, family: int, address: SocketAddress) -> Session:
-        sock = open_socket(family)
+        sock = open_socket(family, offload=self._locator.offload)
         try:
             complaint = raise_buffers(sock)
             if complaint and not self._complained:
@@ -335,4 +335,4 @@ async def open_udp_client(locator: UdpLocator) -> UdpClient:
     """
     if not locator.host:
         raise LinkError(f"{locator}: names no host to call; write udp://HOST:{locator.port}")
-    return UdpClient(locator)
+    return UdpClient(locator, segmentation=locator.offload, batches=locator.offload)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
-import os
-import socket
 import time
 from collections import Counter
 from dataclasses import replace
@@ -14,25 +11,27 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from vport.errors import LinkError, RefusedError
+from vport.errors import RefusedError
 from vport.ethernet import HEADER_SIZE
+from vport.fairness import Crowding
 from vport.links.base import Accept, Attachment, Link, Listener, Sink
+from vport.links.binding import bind_udp
 from vport.links.datagrams import (
     Resolver,
     SocketAddress,
     ask_for_local_address,
     format_address,
-    is_unsupported_family,
-    open_socket,
     raise_buffers,
     resolve,
 )
-from vport.links.inbox import without_short
+from vport.links.inbox import FULL_TURN, without_short
 from vport.links.postbox import open_postbox
 from vport.links.readiness import notify_closing, serve_readable
+from vport.links.udp_intake import APART_LIMIT, CALM, HARMLESS, Intake, open_beside
 from vport.train import Train
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Hashable
 
     from vport.links.inbox import Arrival
@@ -50,6 +49,7 @@ class UdpPeer(Link):
 
     Attributes:
         heard_at: monotonic seconds when the latest datagram came.
+        intake: the socket of its own that it has while it floods, else None.
     """
 
     module = "udp"
@@ -60,10 +60,11 @@ class UdpPeer(Link):
         self.address = address
         self.origin = origin
         self.heard_at = 0.0
+        self.intake: Intake | None = None
         self.attachment: Attachment
         self.destination = listener.outbox.destination(address, self.discards, local)
         self._listener = listener
-        self._outbox = listener.outbox
+        self.outlet = self._outbox = listener.outbox
 
     def transmit(self, train: Train) -> None:
         """Gather ``train`` with what the other peers of the listener are sent."""
@@ -93,6 +94,7 @@ class UdpListener(Listener):
         locator: how it was asked for.
         segmentation: whether to let the kernel cut trains.
         batches: whether to use the batch system calls.
+        calm: seconds without a backlog after which a peer set apart shares the socket again.
 
     Attributes:
         address: what the socket is bound to, as the socket module gives it.
@@ -101,16 +103,26 @@ class UdpListener(Listener):
     """
 
     def __init__(
-        self, sock: socket.socket, locator: UdpLocator, *, segmentation: bool = True, batches: bool = True
+        self,
+        sock: socket.socket,
+        locator: UdpLocator,
+        *,
+        segmentation: bool = True,
+        batches: bool = True,
+        calm: float = CALM,
     ) -> None:
         self.address: SocketAddress = sock.getsockname()
         self.description = str(replace(locator, port=self.address[1]))
         self.refused = 0
         self.discards: Counter[str] = Counter()
-        self._inbox, self.outbox = open_postbox(
-            sock, self._send_failed, segmentation=segmentation, batches=batches
-        )
+        inbox, self.outbox = open_postbox(sock, self._send_failed, segmentation=segmentation, batches=batches)
         self._sock = sock
+        self._shared = Intake(sock, inbox)
+        self._apart: list[Intake] = []
+        self._crowding: Crowding[UdpPeer] = Crowding()
+        self._backlogs: dict[Hashable, UdpPeer] = {}  # peers just set apart, by origin; see _without_backlogs
+        self._offload = locator.offload
+        self._calm = calm
         self._idle = locator.idle
         self._peers: dict[Hashable, UdpPeer] = {}
         self._peers_by_address: dict[SocketAddress, UdpPeer] = {}
@@ -127,17 +139,18 @@ class UdpListener(Listener):
     ) -> None:
         """Accept peers and deliver what they send, until cancelled or closed."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._expire_idle_peers)
+            nursery.start_soon(self._upkeep, accept)
             task_status.started()
-            with contextlib.suppress(trio.ClosedResourceError):
-                await self._receive(accept)
+            await self._receive(self._shared, accept, nursery)
             nursery.cancel_scope.cancel()
 
     def close(self) -> None:
-        """Close the socket and forget all peers."""
+        """Close the sockets and forget all peers."""
         if self._sock.fileno() >= 0:
-            notify_closing(self._sock.fileno())
-            self._sock.close()
+            for intake in [*self._apart, self._shared]:
+                _close(intake.sock)
+            self._apart.clear()
+            self._backlogs.clear()
             self._peers.clear()
             self._peers_by_address.clear()
 
@@ -147,26 +160,46 @@ class UdpListener(Listener):
             del self._peers_by_address[peer.address]
             del self._peers[peer.origin]
             self.outbox.release(peer.destination)
+            self._bring_back(peer)
 
-    async def _receive(self, accept: Accept) -> None:
-        while self._sock.fileno() >= 0:
-            try:
-                await serve_readable(self._sock.fileno(), lambda: self._turn(accept))
-            except OSError as error:
-                await self._survive(error)
+    # --- receiving ---
 
-    def _turn(self, accept: Accept) -> bool:
+    async def _receive(self, intake: Intake, accept: Accept, nursery: trio.Nursery) -> None:
+        """Receive from one socket until it is closed."""
+        with contextlib.suppress(trio.ClosedResourceError):
+            while intake.sock.fileno() >= 0:
+                try:
+                    await serve_readable(intake.sock.fileno(), lambda: self._turn(intake, accept, nursery))
+                except OSError as error:
+                    await self._survive(intake, error)
+
+    def _turn(self, intake: Intake, accept: Accept, nursery: trio.Nursery) -> bool:
         """Deliver a bounded batch of what has come; return whether more may be waiting."""
-        if self._sock.fileno() < 0:
+        if intake.sock.fileno() < 0:
             return False
-        arrivals, more = self._inbox.receive()
+        started = time.thread_time()
+        arrivals, more = intake.inbox.receive(intake.pace.limit)
+        if self._backlogs and intake is self._shared:
+            arrivals = self._without_backlogs(arrivals)
         if arrivals:
             self._deliver(arrivals, accept)
+        intake.pace.took(time.thread_time() - started)
+        if more:
+            self._crowd(intake, arrivals, accept, nursery)
+        elif intake is self._shared:
+            self._crowding.relieve()
+            self._backlogs.clear()
         return more
 
-    async def _survive(self, error: OSError) -> None:
-        logger.warning("%s: receiving failed, trying again: %s", self.description, error)
-        await trio.sleep(BROKEN_SOCKET_PAUSE)
+    async def _survive(self, intake: Intake, error: OSError) -> None:
+        """Go on after an error; a peer's own socket that gives others than ICMP's is not worth keeping."""
+        if intake.peer is None:
+            logger.warning("%s: receiving failed, trying again: %s", self.description, error)
+            await trio.sleep(BROKEN_SOCKET_PAUSE)
+        elif error.errno in HARMLESS:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._bring_back(intake.peer)
 
     def _deliver(self, arrivals: list[Arrival], accept: Accept) -> None:
         now = time.monotonic()
@@ -188,7 +221,7 @@ class UdpListener(Listener):
 
     def _meet(self, origin: Hashable, frame_size: int, accept: Accept) -> UdpPeer | None:
         """Find out who writes from an origin never seen: a stranger, or a peer to another address of ours."""
-        address, local = self._inbox.locate(origin)
+        address, local = self._shared.inbox.locate(origin)
         peer = self._peers_by_address.get(address)
         if peer is not None:
             del self._peers[peer.origin]
@@ -227,14 +260,84 @@ class UdpListener(Listener):
     def _send_failed(self, destination: Destination, error: OSError) -> None:
         """Nothing to do: counted, and the peer leaves when it stays silent."""
 
-    async def _expire_idle_peers(self) -> None:
+    async def _upkeep(self, accept: Accept) -> None:
+        """Let go of peers that have been silent, and of sockets of peers that have calmed down."""
         while True:
             await trio.sleep(min(self._idle / 4, 5.0))
-            limit = time.monotonic() - self._idle
+            now = time.monotonic()
             for peer in self.peers:
-                if peer.heard_at <= limit:
+                if peer.heard_at <= now - self._idle:
                     self.forget(peer)
                     peer.attachment.detach(f"idle for {self._idle:g} s")
+            for intake in list(self._apart):
+                if intake.busy_at <= now - self._calm and intake.peer is not None:
+                    self._take_last(intake, accept)
+                    self._bring_back(intake.peer)
+
+    # --- floods ---
+
+    def _crowd(self, intake: Intake, arrivals: list[Arrival], accept: Accept, nursery: trio.Nursery) -> None:
+        """Note that there is more than a turn takes; set the peer apart that this is due to."""
+        intake.busy_at = now = time.monotonic()
+        if intake is not self._shared:
+            return
+        taken = [
+            (peer, -(-len(data) // (frame_size or 1)))
+            for origin, data, frame_size in arrivals
+            if (peer := self._peers.get(origin)) is not None and peer.intake is None
+        ]
+        burden = self._crowding.crowd(taken, len(self._peers) - len(self._apart), now)
+        if burden is not None and burden.origin in self._peers and len(self._apart) < APART_LIMIT:
+            self._set_apart(burden, accept, nursery)
+
+    def _set_apart(self, peer: UdpPeer, accept: Accept, nursery: trio.Nursery) -> None:
+        """Give a peer a socket of its own."""
+        local = self._shared.inbox.locate(peer.origin).local
+        try:
+            sock = open_beside(self._sock, local, peer.address, offload=self._offload)
+        except OSError as error:
+            logger.debug("%s: cannot give it a socket of its own: %s", peer.description, error)
+            return
+        logger.debug("%s: floods and gets a socket of its own", peer.description)
+        peer.intake = Intake(sock, self._shared.inbox.beside(sock), peer)
+        self._apart.append(peer.intake)
+        self._backlogs[peer.origin] = peer
+        nursery.start_soon(self._receive, peer.intake, accept, nursery)
+
+    def _without_backlogs(self, arrivals: list[Arrival]) -> list[Arrival]:
+        """Discard what the shared queue still holds of peers set apart, until it has been emptied once.
+
+        That may be ten thousand frames, and later ones of these peers go before them already. To forward
+        them would keep the others waiting once more.
+        """
+        kept = []
+        for arrival in arrivals:
+            origin, data, frame_size = arrival
+            peer = self._backlogs.get(origin)
+            if peer is None:
+                kept.append(arrival)
+            else:
+                peer.discards["backlog"] += -(-len(data) // (frame_size or 1))
+        return kept
+
+    def _bring_back(self, peer: UdpPeer) -> None:
+        """Close the peer's own socket, if it has one: the kernel gives the shared one what it sends."""
+        if peer.intake is not None:
+            _close(peer.intake.sock)
+            self._apart.remove(peer.intake)
+            self._backlogs.pop(peer.origin, None)
+            peer.intake = None
+
+    def _take_last(self, intake: Intake, accept: Accept) -> None:
+        """Take what is left in a socket that is about to be closed; a calm peer's is a turn at most."""
+        with contextlib.suppress(OSError):
+            arrivals, _ = intake.inbox.receive(FULL_TURN)
+            self._deliver(arrivals, accept)
+
+
+def _close(sock: socket.socket) -> None:
+    notify_closing(sock.fileno())
+    sock.close()
 
 
 async def open_udp_listener(locator: UdpLocator, *, resolver: Resolver = resolve) -> UdpListener:
@@ -243,65 +346,10 @@ async def open_udp_listener(locator: UdpLocator, *, resolver: Resolver = resolve
     Raises:
         LinkError: the address cannot be had; says why and what to do.
     """
-    sock = await _bind(locator, resolver)
+    sock = await bind_udp(str(locator), locator.host, locator.port, resolver, offload=locator.offload)
     complaint = raise_buffers(sock)
     if complaint:
         logger.warning("%s: %s", locator, complaint)
     if sock.getsockname()[0] in {"::", "0.0.0.0"}:
         ask_for_local_address(sock)
-    return UdpListener(sock, locator)
-
-
-async def _bind(locator: UdpLocator, resolver: Resolver) -> socket.socket:
-    if not locator.host:
-        return _bind_to_all(locator)
-    try:
-        found = await resolver(locator.host, locator.port)
-    except OSError as error:
-        raise LinkError(
-            f"{locator}: cannot find the address of {locator.host}: {error.strerror}; "
-            "give an address of this machine, or none for all"
-        ) from error
-    family, address = found[0]
-    return _bound(locator, family, address, only_ipv6=True)
-
-
-def _bind_to_all(locator: UdpLocator) -> socket.socket:
-    try:
-        return _bound(locator, socket.AF_INET6, ("::", locator.port), only_ipv6=False)
-    except LinkError as error:
-        if isinstance(error.__cause__, OSError) and is_unsupported_family(error.__cause__):
-            return _bound(locator, socket.AF_INET, ("", locator.port))
-        raise
-
-
-def _bound(
-    locator: UdpLocator, family: int, address: SocketAddress, *, only_ipv6: bool = False
-) -> socket.socket:
-    sock = None
-    try:
-        sock = open_socket(family)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_ipv6)
-        sock.bind(address)
-    except OSError as error:
-        if sock is not None:
-            sock.close()
-        raise LinkError(f"{locator}: {_advice(locator, error)}") from error
-    return sock
-
-
-def _advice(locator: UdpLocator, error: OSError) -> str:
-    """Say what is wrong with an address and what to do about it."""
-    match error.errno:
-        case errno.EADDRINUSE:
-            return (
-                f"UDP port {locator.port} is in use by another program (ss -lunp shows which); "
-                "stop it or choose another port"
-            )
-        case errno.EADDRNOTAVAIL:
-            return f"{locator.host} is no address of this machine (ip address lists them)"
-        case errno.EACCES | errno.EPERM:
-            return f"no permission for UDP port {locator.port}: below 1024 it takes root; choose a higher one"
-        case _:
-            return f"cannot listen: {os.strerror(error.errno or 0)}"
+    return UdpListener(sock, locator, segmentation=locator.offload, batches=locator.offload)

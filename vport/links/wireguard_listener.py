@@ -150,6 +150,11 @@ class WireguardListener(Listener):
         for member in sorted(self.members.values(), key=lambda member: member.section.port is None):
             self._reserve(member)
 
+    def release_ports(self) -> None:
+        """Give the ports back."""
+        for member in self.members.values():
+            self._release(member)
+
     def _reserve(self, member: Member) -> None:
         if self._keeper is not None and not member.is_kept:
             member.is_kept = True
@@ -171,6 +176,7 @@ class WireguardListener(Listener):
 
     def close(self) -> None:
         """Close the socket."""
+        self._accept = None
         self.socket.close()
 
     # --- peers ---

@@ -241,7 +241,7 @@ class StampFile:
         if stamp <= self._kept or self._is_broken:
             return
         try:
-            write_secret(self._path, f"{stamp}\n", durable=False)
+            write_secret(self._path, f"{stamp}\n")
         except LinkError as error:
             self._is_broken = True
             logger.info("%s; if the clock is set back, peers may refuse us until it has caught up", error)

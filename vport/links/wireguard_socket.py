@@ -261,7 +261,7 @@ class WireguardSocket:
         while True:
             await trio.sleep(CLOCK_CHECK)
             self.device.set_wall_clock(self.now(), time.time_ns())
-            self._stamps.save(self.device.latest_stamp)
+            await trio.to_thread.run_sync(self._stamps.save, self.device.latest_stamp)
 
     # --- what the device says ---
 

@@ -11,6 +11,8 @@ what cannot be done. It may be ``async``. A ``Catalog`` joins the menus, finds t
 and reads its arguments; ``execute`` does all of it for one line. Numbers are decimal, too many arguments are
 an error, and an error says which argument was wrong and what is allowed.
 
+After a command that prints, ``-j`` gives a JSON document in place of the text: ``Reply.document``.
+
 How replies look on the wire is in ``protocol``; nothing here reads a clock or a socket.
 """
 
@@ -23,8 +25,11 @@ from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from vport.errors import CommandError, SettingsError
+from vport.errors import CommandError, LinkError, RefusedError, SettingsError
 from vport.ethernet import MacAddress, parse_mac
+from vport.locator import Locator
+from vport.locator import parse as parse_locator
+from vport.shell.document import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +39,8 @@ T = TypeVar("T")
 MENU_SYNTAX: Final = (
     "============"  # what `help` shows in place of arguments; vdeterm's completion skips menus
 )
+_ERRNO_END: Final = 100  # clients know status lines that begin with 10
+JSON_FLAG: Final = "-j"
 _SHOWN: Final = 40  # characters of a wrong argument that an error message repeats
 
 
@@ -48,14 +55,35 @@ class Reply:
         lines: the text, without line ends; None for commands that answer with a status only. Consumed
             once: it may be a generator over a snapshot, which the server interleaves with its other work.
         errno: 0, or why the command failed.
+        document: the same as ``lines`` for programs: what JSON can say. An iterator stands for an array.
         detail: what the operator should know beyond the errno, on the status line.
         ends_session: the session is over: no status, no prompt.
+        steps: the lines of a script that was run, in place of text.
     """
 
     lines: Iterable[str] | None = None
     errno: int = 0
     detail: str = ""
     ends_session: bool = False
+    document: object = None
+    steps: Iterable[Step] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of a script, and what it was answered.
+
+    Attributes:
+        script: the file's path as it was given.
+        number: of the line in the file, from 1.
+        line: its text.
+        reply: None for a line that is not run: a blank one, a comment, the end of a session.
+    """
+
+    script: str
+    number: int
+    line: str
+    reply: Reply | None
 
 
 Result = Reply | Iterable[str] | None
@@ -70,10 +98,16 @@ class Session:
         catalog: the commands that this session can give.
         subscriptions: paths of the message categories that it wants; None where messages have no way
             to go, as in a script that runs at start.
+        is_console: it is the terminal that the switch was started at: there is no leaving it.
+        scripts: absolute paths of the scripts being run, each loaded by the one before.
+        printed: how many lines they have printed.
     """
 
     catalog: Catalog
     subscriptions: set[str] | None = field(default_factory=set)
+    is_console: bool = False
+    scripts: list[str] = field(default_factory=list)
+    printed: int = 0
 
 
 # --- arguments ---
@@ -87,6 +121,11 @@ def quoted(text: str) -> str:
 def invalid(argument: str, expected: str, value: object) -> CommandError:
     """Make the error for an argument that is not what it must be."""
     return CommandError(errno.EINVAL, f"{argument} must be {expected}, not {quoted(str(value))}")
+
+
+def file_error(path: str, error: OSError) -> CommandError:
+    """Make the error for a file that cannot be read or written."""
+    return CommandError(error.errno or errno.EIO, f"{quoted(path)}: {error.strerror or error}")
 
 
 class Argument(ABC, Generic[T]):
@@ -154,6 +193,45 @@ class Switch(Argument[bool]):
 
 
 @dataclass(frozen=True)
+class Choice(Argument[str]):
+    """One of a few words."""
+
+    placeholder: str
+    words: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        """The words."""
+        return " or ".join(self.words)
+
+    def parse(self, text: str) -> str:
+        """Take the word."""
+        if text not in self.words:
+            raise invalid(self.placeholder, self.expected, text)
+        return text
+
+
+@dataclass(frozen=True)
+class Place(Argument[Locator]):
+    """A locator: the text that names a link or a listener."""
+
+    placeholder: str = "LOCATOR"
+
+    @property
+    def expected(self) -> str:
+        """The form, with examples."""
+        return "a place to plug in, such as tap://tap0 or udp://192.0.2.1:9999"
+
+    def parse(self, text: str) -> Locator:
+        """Read the locator."""
+        try:
+            return parse_locator(text)
+        except SettingsError as error:
+            detail = str(error).replace(text, f"{text[:_SHOWN]}…") if len(text) > 2 * _SHOWN else str(error)
+            raise CommandError(errno.EINVAL, f"{self.placeholder}: {detail}") from None
+
+
+@dataclass(frozen=True)
 class Mac(Argument[MacAddress]):
     """A MAC address."""
 
@@ -198,6 +276,23 @@ class Text(Word):
     def expected(self) -> str:
         """Anything goes, but it must be there."""
         return "some text"
+
+
+@dataclass(frozen=True)
+class FilePath(Text):
+    """The path of a file, in which blanks may stand."""
+
+    @property
+    def expected(self) -> str:
+        """A path."""
+        return "a path"
+
+    def parse(self, text: str) -> str:
+        """Take it without the blanks around it."""
+        path = text.strip()
+        if "\0" in path:
+            raise invalid(self.placeholder, self.expected, path)
+        return path
 
 
 class Optional(Argument[T | None]):
@@ -299,8 +394,28 @@ class Catalog:
     """All commands of a switch, in the order of ``help``."""
 
     def __init__(self, menus: Iterable[Menu]) -> None:
-        self.menus = tuple(menus)
-        self._commands = {command.path: command for menu in self.menus for command in menu.commands}
+        self.menus: tuple[Menu, ...] = ()
+        self._commands: dict[str, Command] = {}
+        for menu in menus:
+            self.add(menu)
+
+    def add(self, menu: Menu) -> None:
+        """Add a menu behind the others.
+
+        Raises:
+            SettingsError: one of its commands exists; nothing was added.
+        """
+        for entry in menu.commands:
+            if entry.path in self._commands:
+                raise SettingsError(f"there is a command {entry.path} already")
+        self.menus += (menu,)
+        self._commands.update((entry.path, entry) for entry in menu.commands)
+
+    def remove(self, menu: Menu) -> None:
+        """Take a menu out again."""
+        self.menus = tuple(other for other in self.menus if other is not menu)
+        for entry in menu.commands:
+            del self._commands[entry.path]
 
     def find(self, line: str) -> tuple[Command, str]:
         """Find the command that ``line`` names, and what follows the name.
@@ -338,14 +453,38 @@ async def execute(control: object, session: Session, line: str) -> Reply:
         found, rest = session.catalog.find(line)
     except CommandError as error:
         return Reply(None, error.errno, error.detail)
+    wants_json, rest = _take_json_flag(found, rest)
     try:
         result = found.function(control, session, *found.read_arguments(rest))
         if isinstance(result, Awaitable):
             result = await result
-    except CommandError as error:
-        return Reply(() if found.prints else None, error.errno, error.detail)
-    except SettingsError as error:
-        return Reply(() if found.prints else None, errno.EINVAL, str(error))
-    if isinstance(result, Reply):
-        return result
-    return Reply(result if result is not None or not found.prints else ())
+    except (CommandError, SettingsError, LinkError, RefusedError) as error:
+        number, detail = _explained(error)
+        return Reply(() if found.prints else None, number, detail)
+    if not isinstance(result, Reply):
+        result = Reply(result if result is not None or not found.prints else ())
+    return as_json(result) if wants_json else result
+
+
+def _take_json_flag(found: Command, rest: str) -> tuple[bool, str]:
+    """Take ``-j`` off the front or the end of the arguments of a command that prints."""
+    words = rest.split()
+    if found.prints and JSON_FLAG in words[:1]:
+        return True, " ".join(words[1:])
+    if found.prints and JSON_FLAG in words[-1:]:
+        return True, " ".join(words[:-1])
+    return False, rest
+
+
+def _explained(error: CommandError | SettingsError | LinkError | RefusedError) -> tuple[int, str]:
+    """Give errno and detail of what kept a command from being done."""
+    match error:
+        case CommandError():
+            return error.errno, error.detail
+        case SettingsError():
+            return errno.EINVAL, str(error)
+        case RefusedError():
+            return errno.EACCES, str(error)
+        case LinkError():
+            cause = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+            return cause if cause is not None and 0 < cause < _ERRNO_END else errno.EIO, str(error)

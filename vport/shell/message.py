@@ -23,10 +23,17 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as it is sent: one line."""
+    """A message as it is sent: one line.
+
+    Attributes:
+        category: what kind it is.
+        text: what happened.
+        code: three digits that stand in place of the category's tag and path, None for these.
+    """
 
     category: Category
     text: str
+    code: str | None = None
 
 
 LOST: Final = Category("debug/lost", 0o001, "messages were lost")

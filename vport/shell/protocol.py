@@ -31,6 +31,7 @@ from vport.shell.command import Reply
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from vport.shell.command import Step
     from vport.shell.message import Message
 
 # --- constants of the protocol ---
@@ -91,18 +92,28 @@ def encode_reply(reply: Reply, prompt: bytes = PROMPT) -> bytes:
     """Encode a reply with the prompt that follows it."""
     if reply.ends_session:
         return END_OF_SESSION
-    status = encode_status(reply.errno, reply.detail) + prompt
-    if reply.lines is None:
-        return status
-    return b"".join((DATA_START, encode_lines(reply.lines), DATA_END, status))
+    return _encode_body(reply, prompt) + prompt
+
+
+def _encode_body(reply: Reply, prompt: bytes) -> bytes:
+    """Encode a reply without the prompt behind it, as it stands in a script's."""
+    status = encode_status(reply.errno, reply.detail)
+    if reply.lines is not None:
+        return b"".join((DATA_START, encode_lines(reply.lines), DATA_END, status))
+    return b"".join((*(_encode_step(step, prompt) for step in reply.steps), status))
+
+
+def _encode_step(step: Step, prompt: bytes) -> bytes:
+    """Encode a script's line behind the prompt's name and the script's, and what it was answered."""
+    name = prompt.strip().removesuffix(b"$")
+    echo = name + f"[{printable(step.script)}]: {printable(step.line)}\n".encode()
+    return echo if step.reply is None else echo + _encode_body(step.reply, prompt)
 
 
 def encode_message(message: Message) -> bytes:
     """Encode an asynchronous message, to be sent between replies."""
-    return (
-        f"3{message.category.tag:03o} {message.category.path} {printable(message.text)}".rstrip().encode()
-        + b"\n"
-    )
+    head = f"{message.category.tag:03o} {message.category.path}" if message.code is None else message.code
+    return f"3{head} {printable(message.text)}".rstrip().encode() + b"\n"
 
 
 class ServerProtocol:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from vport.shell.command import Catalog, Reply
-    from vport.shell.message import Message
+    from vport.shell.message import Category, Message
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class ManagementServer:
         max_sessions: int = MAX_SESSIONS,
     ) -> None:
         self._control = control
-        self._catalog = catalog
+        self.catalog = catalog
         self._banner = banner
         self._prompt = prompt
         self._max_sessions = max_sessions
@@ -100,9 +100,19 @@ class ManagementServer:
             return
         for message in messages:
             if message.category.path in wanted:
-                self._send_message(message)
+                self.send(message)
 
-    def _send_message(self, message: Message) -> None:
+    def wants(self, category: Category) -> bool:
+        """Whether any session asked for messages of this category."""
+        return any(category.path in session.subscriptions for session in self._sessions)
+
+    def drop(self, category: Category) -> None:
+        """Forget who asked for messages of a category that is no more."""
+        for session in self._sessions:
+            session.subscriptions.discard(category.path)
+
+    def send(self, message: Message) -> None:
+        """Send a message to the sessions that asked for its category. Never waits and never fails."""
         data = encode_message(message)
         for session in self._sessions:
             if message.category.path in session.subscriptions:
@@ -115,9 +125,16 @@ class ManagementServer:
             _send_now(client, encode_status(errno.EAGAIN, text))
 
     async def _run_session(self, client: socket.socket) -> None:
+        await self._converse(client, Session(self.catalog), self._banner)
+
+    async def run_console_session(self, client: socket.socket) -> None:
+        """Serve the switch's own terminal, at the other end of ``client``, until it ends. No banner."""
+        await self._converse(client, Session(self.catalog, is_console=True), ())
+
+    async def _converse(self, client: socket.socket, given: Session, banner: Iterable[str]) -> None:
         with client:
-            protocol = ServerProtocol(self._banner, self._prompt)
-            session = _SocketSession(client, self._control, Session(self._catalog), protocol)
+            protocol = ServerProtocol(banner, self._prompt)
+            session = _SocketSession(client, self._control, given, protocol)
             self._sessions.add(session)
             try:
                 await session.run()

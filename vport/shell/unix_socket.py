@@ -6,6 +6,6 @@ from vport.unix_files import SocketFile
 
 
 class ManagementSocket(SocketFile):
-    """A listening Unix stream socket and the file that names it, for ``management.server``."""
+    """A listening Unix stream socket and the file that names it, for ``server``."""
 
     what = "management socket"

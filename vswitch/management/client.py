@@ -27,7 +27,7 @@ MAX_REPLY: Final = 64 << 20  # bytes of one reply: a million addresses
 
 _PROMPT: Final = re.compile(rb"[A-Za-z0-9_-]{1,32}\$ ")
 _STATUS: Final = re.compile(r"1(\d{3}) (.*)", re.DOTALL)
-_NOTICE: Final = re.compile(r"3([0-7]{3}) (\S+) ?(.*)", re.DOTALL)
+_NOTICE: Final = re.compile(r"3([0-9]{3}) (\S+) ?(.*)", re.DOTALL)
 _DATA_START: Final = "0000 DATA END WITH '.'"
 _DATA_END: Final = "."
 _FAREWELL: Final = b"9999 END OF SESSION"
@@ -62,7 +62,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A message that came unasked."""
+    """A message that came unasked. The tag is octal in a switch's, with which a cable's do not comply: -1."""
 
     tag: int
     path: str
@@ -140,7 +140,7 @@ class ClientProtocol:
         elif line == _DATA_START:
             self._in_data = True
         elif (notice := _NOTICE.fullmatch(line)) is not None:
-            self._events.append(Notice(int(notice[1], 8), notice[2], notice[3]))
+            self._events.append(Notice(_read_tag(notice[1]), notice[2], notice[3]))
         elif (status := _STATUS.fullmatch(line)) is not None:
             self._statuses.append((len(self._lines), int(status[1]), status[2]))
         else:
@@ -169,3 +169,8 @@ class ClientProtocol:
         for position, _, text in reversed(statuses):
             lines.insert(position, text)
         self._events.append(Answer(tuple(lines), errno, words))
+
+
+def _read_tag(digits: str) -> int:
+    """Read the tag of a message; wirefilter's are no octal numbers."""
+    return int(digits, 8) if digits.strip("01234567") == "" else -1

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from vport.locator import SCHEMES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -31,6 +33,12 @@ class HelpEntry:
     arguments: tuple[str, ...]
     text: str
 
+
+CONSOLE_COMMANDS: Final = (
+    HelpEntry("watch", False, ("SECONDS", "COMMAND"), "show again and again what a command prints"),
+    HelpEntry("top", False, ("SECONDS",), "show the ports by how much goes through them"),
+)
+"""What the console does itself, beside the switch's commands."""
 
 _SYNTAX_COLUMN: Final = 19
 _TEXT_COLUMN: Final = 35
@@ -102,6 +110,9 @@ _SOURCES: Final[dict[str, Source]] = {
     "dbgpath": Listed("debug/list", re.compile(r"(\S+) +[0-7]{3} (?:ON|OFF) ")),
     "0/1": Fixed(("0", "1")),
     "1/0": Fixed(("0", "1")),
+    "port/vlan": Fixed(("port", "vlan")),
+    "LISTENER": Listed("listen/print", re.compile(r"Listener 0*(\d+) ")),
+    "LOCATOR": Fixed(tuple(f"{scheme}://" for scheme in SCHEMES)),
     "path": FileName(),
 }
 _NUMBERS: Final[dict[str, Source]] = {"port": _PORTS, "vlan": _VLANS, "fstp": _VLANS}  # what N is in a menu
@@ -124,8 +135,12 @@ def source_of(entry: HelpEntry, index: int) -> Source | None:
     return _SOURCES.get(placeholder)
 
 
+_WATCH: Final = re.compile(r"\s*watch\s+(?:[0-9.]+\s+)?")
+
+
 def at_cursor(entries: Sequence[HelpEntry], line: str) -> tuple[str, Source | None]:
     """Tell which word stands at the end of ``line``, and where candidates for it come from."""
+    line = _WATCH.sub("", line, count=1)
     words = line.split()
     current = "" if not words or line[-1:].isspace() else words.pop()
     if not words:

@@ -12,6 +12,7 @@ import trio
 
 from vport._version import __version__
 from vport.errors import LinkError
+from vport.shell.command import JSON_FLAG
 from vport.shell.protocol import printable
 from vswitch.management.client import Farewell
 from vswitch.management.connection import SwitchConnection
@@ -34,13 +35,18 @@ and a command that fails is reported with its line number and does not keep the 
 """
 
 _EPILOG: Final = """\
+at the terminal, beside the switch's own commands:
+  watch [SECONDS] COMMAND
+                  show again and again (every 2 s) what a command prints, until Ctrl-C
+  top [SECONDS]   show the ports by how much goes through them (every second), until Ctrl-C
+
 keys at the terminal:
   Tab             complete a menu, a command, or an argument that the switch can list (ports, VLANs,
                   stations, message categories, file names); press it again for the choices
   Up, Down        lines typed before; with something typed, those that begin with it
   Ctrl-R          search in the lines typed before
   Ctrl-A, Ctrl-E  start and end of the line
-  Ctrl-C          give the line up
+  Ctrl-C          give the line up; end watch or top
   Ctrl-D          leave (so does the command logout; shutdown ends the switch)
 
 exit status:
@@ -55,6 +61,7 @@ files:
 examples:
   vswitchterm /run/vswitch/mgmt
   vswitchterm /run/vswitch/mgmt port/print 3
+  vswitchterm -j /run/vswitch/mgmt hash/print
   printf 'vlan/create 10\\nvlan/print\\n' | vswitchterm /run/vswitch/mgmt
 """
 
@@ -62,7 +69,7 @@ examples:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="vswitchterm",
-        usage="%(prog)s [-h] [--version] [--timeout SECONDS] PATH [COMMAND [ARGUMENT ...]]",
+        usage="%(prog)s [-h] [--version] [--timeout SECONDS] [-j] PATH [COMMAND [ARGUMENT ...]]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -79,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive,
         default=PATIENCE,
         help="with COMMAND or a script, how long to wait for each answer (default: %(default)g)",
+    )
+    parser.add_argument(
+        "-j", "--json", action="store_true", help="with COMMAND: print its answer as a JSON document"
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
@@ -98,6 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = " ".join(options.command)
     if len(command.splitlines()) > 1:
         parser.error("COMMAND is one line; give several commands on standard input")
+    if options.json and not command:
+        parser.error("-j is for a COMMAND; in a script, write it behind the command")
+    if options.json:
+        command = f"{command} {JSON_FLAG}"
     status = 1
     try:
         status = trio.run(_run, options.path, command if options.command else None, options.timeout)
@@ -119,17 +133,22 @@ async def _run(path: str, command: str | None, patience: float) -> int:
                 return await _beside_receiving(connection, script.run_standard_input, script.leave)
             from vswitch.management.prompt import Console  # its editor takes 0.2 s to load
 
-            console = Console(connection, write)
-            return await _beside_receiving(connection, console.run, console.leave)
+            console = Console(connection, write, show_notice)
+            return await _beside_receiving(connection, console.run, console.leave, console.notice)
     except LinkError as error:
         complain(str(error))
         return 1
 
 
 async def _beside_receiving(
-    connection: SwitchConnection, body: Callable[[], Awaitable[int]], leave: Callable[[], None] | None = None
+    connection: SwitchConnection,
+    body: Callable[[], Awaitable[int]],
+    leave: Callable[[], None] | None = None,
+    notice: Callable[[Notice], None] | None = None,
 ) -> int:
     """Run ``body`` while the switch is listened to; ``leave`` is called when it has closed the session.
+
+    Messages that come unasked go to ``notice``, or are printed.
 
     Raises:
         LinkError: from ``body``; not in a group, as the nursery would raise it.
@@ -137,7 +156,7 @@ async def _beside_receiving(
     outcome: int | LinkError = 1
 
     async def listen() -> None:
-        await connection.receive(show_notice)
+        await connection.receive(notice or show_notice)
         if leave is not None:
             leave()
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError
 from vport.shell.command import Menu, Optional, Reply, Session, Word, command, quoted
-from vswitch.management.messages import CATEGORIES
 
 if TYPE_CHECKING:
     from vport.shell.message import Category
@@ -20,8 +19,8 @@ HEADER: Final = (
 PREFIX: Final = Optional(Word("dbgpath"))
 
 
-def _matching(prefix: str | None) -> list[Category]:
-    return [category for category in CATEGORIES if category.path.startswith(prefix or "")]
+def _matching(control: Control, prefix: str | None) -> list[Category]:
+    return [category for category in control.categories if category.path.startswith(prefix or "")]
 
 
 def _subscriptions(session: Session) -> set[str]:
@@ -42,18 +41,28 @@ def _line(category: Category, is_wanted: bool) -> str:
 def show_categories(control: Control, session: Session, prefix: str | None) -> Reply:
     """List the categories and whether this session gets them."""
     wanted = _subscriptions(session)
-    lines = [_line(category, category.path in wanted) for category in _matching(prefix)]
-    if not lines:
+    found = _matching(control, prefix)
+    if not found:
         error = _nothing_matches(errno.ENOENT, prefix)
         return Reply(HEADER, error.errno, error.detail)
-    return Reply([*HEADER, *lines])
+    documents = (
+        {
+            "category": category.path,
+            "tag": category.tag,
+            "on": category.path in wanted,
+            "help": category.help,
+        }
+        for category in found
+    )
+    lines = [_line(category, category.path in wanted) for category in found]
+    return Reply([*HEADER, *lines], document=documents)
 
 
 @command("debug/add", "get messages of a category, or of all", PREFIX)
 def add(control: Control, session: Session, prefix: str | None) -> None:
     """Subscribe to all categories that start with ``prefix``."""
     wanted = _subscriptions(session)
-    paths = {category.path for category in _matching(prefix)}
+    paths = {category.path for category in _matching(control, prefix)}
     if not paths:
         raise _nothing_matches(errno.EINVAL, prefix)
     if paths <= wanted:
@@ -65,7 +74,7 @@ def add(control: Control, session: Session, prefix: str | None) -> None:
 def delete(control: Control, session: Session, prefix: str | None) -> None:
     """Unsubscribe from all categories that start with ``prefix``."""
     wanted = _subscriptions(session)
-    paths = {category.path for category in _matching(prefix)}
+    paths = {category.path for category in _matching(control, prefix)}
     if not paths:
         raise _nothing_matches(errno.EINVAL, prefix)
     if not paths & wanted:

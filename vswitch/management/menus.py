@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from vport.shell.command import Catalog
-from vswitch.management import debug, general, peer, port, vlan
+from vport.shell.command import Catalog, Menu
+from vport.shell.script import load
+from vswitch.management import config, debug, general, impair, peer, plugin, port_links, vlan
 from vswitch.management import hash as hash_
 
 
 def switch_catalog() -> Catalog:
-    """Make the catalog of all commands of a switch."""
-    return Catalog((general.MENU, debug.MENU, hash_.MENU, port.MENU, vlan.MENU, peer.MENU))
+    """Make the catalog of all commands of a switch. Each switch has its own: plugins add to it."""
+    return Catalog(
+        (
+            Menu("", "", (*general.COMMANDS, load)),
+            debug.MENU,
+            plugin.MENU,
+            hash_.MENU,
+            port_links.PORT_MENU,
+            impair.MENU,
+            vlan.MENU,
+            port_links.LISTEN_MENU,
+            peer.MENU,
+            config.MENU,
+        )
+    )

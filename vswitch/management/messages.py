@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from vport.ethernet import format_mac
 from vport.shell.message import Category, Message
 from vswitch.events import (
+    AccessRefused,
     EndpointAdded,
     EndpointRemoved,
     FdbEntryAdded,
@@ -32,6 +33,7 @@ STATION_MOVED: Final = Category("hash/move", 0o013, "hash: a station moved to an
 PORT_ADDED: Final = Category("port/+", 0o021, "new port")
 PORT_REMOVED: Final = Category("port/-", 0o022, "port without endpoints")
 DESCRIPTION_SET: Final = Category("port/descr", 0o023, "description of an endpoint")
+ACCESS_REFUSED: Final = Category("port/refused", 0o024, "access to a port refused")
 ENDPOINT_ADDED: Final = Category("port/ep/+", 0o031, "new endpoint")
 ENDPOINT_REMOVED: Final = Category("port/ep/-", 0o032, "endpoint gone")
 
@@ -44,6 +46,7 @@ CATEGORIES: Final = (
     DESCRIPTION_SET,
     ENDPOINT_ADDED,
     ENDPOINT_REMOVED,
+    ACCESS_REFUSED,
 )
 """What sessions can ask for, in the order of ``debug/list``. ``LOST`` comes unasked with any of them."""
 
@@ -70,6 +73,10 @@ def describe(event: Event) -> list[Message]:
             ]
         case EndpointRemoved():
             return [Message(ENDPOINT_REMOVED, _endpoint(event))]
+        case AccessRefused():
+            return [
+                Message(ACCESS_REFUSED, f'Port {event.port:02d} -> "{event.description}": {event.reason}')
+            ]
         case _:
             assert_never(event)
 

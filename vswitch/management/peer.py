@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import io
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError, LinkError, RefusedError
-from vport.shell.command import Menu, Optional, Session, Text, Word, command, quoted
+from vport.shell.command import Menu, Optional, Reply, Session, Text, Word, command, quoted
 from vswitch.management.peer_options import read_options
 
 if TYPE_CHECKING:
@@ -21,24 +22,15 @@ _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _FAILED: Final = (LinkError, RefusedError)
 
 
-def wireguard_listeners(control: Control) -> list[WireguardListener]:
-    """Find the listeners that have peers.
-
-    Raises:
-        CommandError: ENXIO, there is none.
-    """
+def _listeners(control: Control) -> list[WireguardListener]:
+    """Find the listeners that have peers."""
     from vport.links.wireguard_listener import WireguardListener
 
-    found = [listener for listener in control.listeners if isinstance(listener, WireguardListener)]
-    if not found:
-        raise CommandError(
-            errno.ENXIO, "this switch has no WireGuard listener; start it with --listen wg://:51820"
-        )
-    return found
+    return [one for one in control.plugboard.open_listeners if isinstance(one, WireguardListener)]
 
 
 def _find(control: Control, name: str) -> tuple[WireguardListener, Member]:
-    for listener in wireguard_listeners(control):
+    for listener in _listeners(control):
         member = listener.find(name)
         if member is not None:
             return listener, member
@@ -47,7 +39,11 @@ def _find(control: Control, name: str) -> tuple[WireguardListener, Member]:
 
 def _first(control: Control, name: str) -> WireguardListener:
     """Give the listener that further peers go to, having checked that the name is free."""
-    listeners = wireguard_listeners(control)
+    listeners = _listeners(control)
+    if not listeners:
+        raise CommandError(
+            errno.ENXIO, "this switch has no WireGuard listener; make one with listen/add wg://:51820"
+        )
     if any(listener.find(name) is not None for listener in listeners):
         raise CommandError(errno.EEXIST, f"there is a peer {quoted(name)}; peer/remove it first")
     return listeners[0]
@@ -94,7 +90,7 @@ def _describe(listener: WireguardListener, member: Member) -> Iterator[str]:
     if section.persistent_keepalive:
         yield f"  persistent keepalive: every {section.persistent_keepalive} seconds"
     yield from _describe_place(member)
-    discards = peer.discards + listener.discards_of(member)
+    discards = _discards(listener, member)
     if discards:
         yield "  discards: " + ", ".join(f"{count} {reason}" for reason, count in discards.most_common())
 
@@ -111,12 +107,19 @@ def _describe_place(member: Member) -> Iterator[str]:
 
 
 @command("peer/print", "print WireGuard peers, like wg show", Optional(Word("NAME")), prints=True)
-def print_peers(control: Control, session: Session, name: str | None) -> list[str]:
+def print_peers(control: Control, session: Session, name: str | None) -> Reply:
     """Print the listeners and their peers, or one peer."""
     if name is not None:
-        return list(_describe(*_find(control, name)))
+        found = _find(control, name)
+        return Reply(_describe(*found), document=[_document(*found)])
+    listeners = _listeners(control)
+    document = [_document(one, member) for one in listeners for member in one.members.values()]
+    return Reply(_print_all(listeners), document=document)
+
+
+def _print_all(listeners: list[WireguardListener]) -> list[str]:
     lines: list[str] = []
-    for listener in wireguard_listeners(control):
+    for listener in listeners:
         lines += [f"interface: {listener.description.partition(' ')[0]}"]
         lines += [f"  public key: {listener.public_key.encode()}", f"  listening port: {listener.udp_port}"]
         discards = listener.discards
@@ -127,6 +130,32 @@ def print_peers(control: Control, session: Session, name: str | None) -> list[st
     return lines
 
 
+def _document(listener: WireguardListener, member: Member) -> dict[str, object]:
+    peer, section = member.peer, member.section
+    handshake = peer.last_handshake_at
+    return {
+        "listener": listener.description.partition(" ")[0],
+        "peer": section.public_key.encode(),
+        "name": section.name,
+        "mode": str(peer.settings.mode),
+        "port": member.profile.number,
+        "untagged_vlan": section.vlan,
+        "tagged_vlans": list(section.tagged_vlans),
+        "present": member.link.attachment is not None,
+        "invitation": member.is_invitation,
+        "endpoint": None if peer.endpoint is None else str(peer.endpoint),
+        "allowed_ips": list(map(str, section.allowed_ips)),
+        "handshake_age": None if handshake is None else round(listener.socket.now() - handshake, 3),
+        "bytes_in": peer.received_bytes,
+        "bytes_out": peer.sent_bytes,
+        "discards": {str(reason): count for reason, count in _discards(listener, member).items()},
+    }
+
+
+def _discards(listener: WireguardListener, member: Member) -> Counter[str]:
+    return Counter[str](member.peer.discards) + listener.discards_of(member)
+
+
 # --- changing ---
 
 
@@ -134,13 +163,13 @@ def print_peers(control: Control, session: Session, name: str | None) -> list[st
     "peer/add",
     "admit a peer by its key; options: ip port=N vlan=N tagged=N,N mac=M,M macs=N address=A psk=@FILE",
     Word("NAME"),
-    Text("PUBKEY [OPTION…]"),
+    Word("PUBKEY"),
+    Optional(Text("OPTIONS")),
 )
-def add(control: Control, session: Session, name: str, rest: str) -> None:
+def add(control: Control, session: Session, name: str, key: str, options: str | None) -> None:
     """Admit a peer that made its own keys. Its port is its own from now on."""
     listener = _first(control, name)
-    key, _, options = rest.partition(" ")
-    section = read_options(name, key, options)
+    section = read_options(name, key, options or "")
     try:
         listener.add(section)
     except _FAILED as error:
@@ -159,32 +188,34 @@ def remove(control: Control, session: Session, name: str) -> None:
 
 @command(
     "peer/invite",
-    "make keys for a peer and print how it joins: a command for Linux, with ip a QR code for a phone",
+    "invite a peer: prints the one command for a Linux machine; with ip a file and QR code for a phone",
     Word("NAME"),
-    Optional(Text("[ip] [OPTION…]")),
+    Optional(Text("OPTIONS")),
     prints=True,
 )
-def invite(control: Control, session: Session, name: str, rest: str | None) -> list[str]:
+def invite(control: Control, session: Session, name: str, rest: str | None) -> Reply:
     """Invite a peer."""
     listener = _first(control, name)
     section = read_options(name, None, rest or "")
     is_stock = section.mode == "ip"
     try:
         if is_stock:
-            return _show_config(listener.invitations.invite_stock(section))
+            return _show_config(name, listener.invitations.invite_stock(section))
         invitation = listener.invitations.invite(section)
     except _FAILED as error:
         raise CommandError(errno.EIO, str(error)) from None
-    return [
+    token = invitation.encode()
+    lines = [
         f"On the machine that is to join as {name}, within 24 hours:",
         "",
-        f"sudo vport join {invitation.encode()}",
+        f"sudo vport join {token}",
         "",
         "The token works once: the machine makes a key of its own, which never leaves it.",
     ]
+    return Reply(lines, document={"name": name, "token": token, "configuration": None})
 
 
-def _show_config(config: Config) -> list[str]:
+def _show_config(name: str, config: Config) -> Reply:
     """Show a stock client's file, and the same as a QR code that WireGuard's apps read."""
     import segno
 
@@ -193,7 +224,8 @@ def _show_config(config: Config) -> list[str]:
     text = format_config(config, for_stock=True)
     picture = io.StringIO()
     segno.make_qr(text, error="l").terminal(out=picture, compact=True)
-    return [*text.splitlines(), "", *picture.getvalue().splitlines()]
+    lines = [*text.splitlines(), "", *picture.getvalue().splitlines()]
+    return Reply(lines, document={"name": name, "token": None, "configuration": text})
 
 
 MENU: Final = Menu("peer", "WIREGUARD PEER MENU", (print_peers, add, remove, invite))

@@ -1,77 +1,93 @@
-"""The port menu: ports, what is plugged into them, what they counted."""
+"""The port menu: ports, who may use them, what they counted. What is plugged in: ``port_links``."""
 
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from vport.errors import CommandError
-from vport.shell.command import Integer, Menu, Optional, Session, Switch, command, invalid
-from vswitch.ports import PORT_LIMIT_MAX
+from vport.errors import CommandError, RefusedError, SettingsError
+from vport.shell.command import (
+    Integer,
+    Optional,
+    Reply,
+    Session,
+    Switch,
+    Text,
+    Word,
+    command,
+    invalid,
+    quoted,
+)
+from vswitch.management.lookup import PORT, check_number, existing_port, existing_vlan
+from vswitch.management.port_text import discard_lines, port_document, port_lines
+from vswitch.ports import NO_VLAN, PORT_LIMIT_MAX, PortCounters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from vswitch.management.control import Control
-    from vswitch.ports import Endpoint, Port
+    from vswitch.ports import Port
 
-PORT: Final = Integer("PORT", 1, PORT_LIMIT_MAX)  # the switch at hand may have fewer: see existing_port
-
-
-def existing_port(control: Control, number: int) -> Port:
-    """Find a port by its number.
-
-    Raises:
-        CommandError: EINVAL, this switch has no such number; ENXIO, there is no such port.
-    """
-    ports = control.bridge.ports
-    if not ports.is_number(number):
-        raise invalid("PORT", f"a number from 1 to {ports.limit}", number)
-    port = ports.get(number)
-    if port is None:
-        raise CommandError(errno.ENXIO, f"port {number} does not exist")
-    return port
+NOBODY: Final = frozenset({"NONE", "ANY"})  # in place of a user or group: everybody may
+DESCRIPTION_MAX: Final = 255  # characters
 
 
-def _endpoint_line(endpoint: Endpoint) -> str:
-    return (
-        f"  -- endpoint ID {endpoint.id:04d} module {endpoint.link.module:<12}: {endpoint.link.description}"
-    )
+# --- what there is ---
 
 
-def describe_port(port: Port) -> list[str]:
-    """Print a port and its endpoints, the newest first."""
-    activity = "ACTIVE" if port.is_active else "INACTIVE"
-    pool = "Unnamed Allocatable" if port.allocatable else "NOT Unnamed Allocatable"
-    user = next((endpoint.user for endpoint in port.endpoints if endpoint.user is not None), "NONE")
-    counters = port.counters
-    return [
-        f"Port {port.number:04d} untagged_vlan={port.pvid:04d} {activity} - {pool}",
-        f" Current User: {user} Access Control: (User: NONE - Group: NONE)",
-        f" IN:  pkts {counters.frames_in:10d}          bytes {counters.bytes_in:20d}",
-        f" OUT: pkts {counters.frames_out:10d}          bytes {counters.bytes_out:20d}",
-        *map(_endpoint_line, reversed(port.endpoints)),
-    ]
-
-
-def _print_ports(control: Control, number: int | None, shown: Callable[[Port], bool]) -> Iterator[str]:
+def _select(control: Control, number: int | None, shown: Callable[[Port], bool]) -> list[Port]:
     if number is None:
-        ports = [port for port in control.bridge.ports if shown(port)]
-    else:
-        ports = [existing_port(control, number)]
-        if not shown(ports[0]):
-            raise CommandError(errno.ENXIO, f"nothing is plugged into port {number} (port/allprint shows it)")
-    return (line for port in ports for line in describe_port(port))
+        return [port for port in control.bridge.ports if shown(port)]
+    port = existing_port(control, number)
+    if not shown(port):
+        raise CommandError(errno.ENXIO, f"nothing is plugged into port {number} (port/allprint shows it)")
+    return [port]
+
+
+def _print_ports(ports: list[Port]) -> Reply:
+    return Reply((line for port in ports for line in port_lines(port)), document=map(port_document, ports))
 
 
 @command("port/showinfo", "show the number of ports and the mode", prints=True)
-def show_info(control: Control, session: Session) -> list[str]:
+def show_info(control: Control, session: Session) -> Reply:
     """Show what holds for all ports."""
-    return [
-        f"Numports={control.bridge.ports.limit}",
-        f"HUB={'true' if control.bridge.is_hub else 'false'}",
-        "counters=true",
-    ]
+    limit, is_hub = control.bridge.ports.limit, control.bridge.is_hub
+    lines = [f"Numports={limit}", f"HUB={'true' if is_hub else 'false'}", "counters=true"]
+    return Reply(lines, document={"ports": limit, "hub": is_hub})
+
+
+@command("port/print", "print ports in use, with their endpoints", Optional(PORT), prints=True)
+def print_active(control: Control, session: Session, number: int | None) -> Reply:
+    """Print the ports that something is plugged into, or one of them."""
+    return _print_ports(_select(control, number, lambda port: port.is_active))
+
+
+@command("port/allprint", "print all ports, those without endpoints too", Optional(PORT), prints=True)
+def print_all(control: Control, session: Session, number: int | None) -> Reply:
+    """Print all ports that exist, or one of them."""
+    return _print_ports(_select(control, number, lambda port: True))
+
+
+@command("port/discards", "print which frames were lost, and why", Optional(PORT), prints=True)
+def print_discards(control: Control, session: Session, number: int | None) -> Reply:
+    """Print the frames that ports did not forward and links did not carry, by reason."""
+    ports = _select(control, number, lambda port: True)
+    keys = ("port", "discards", "endpoints")
+    documents = ({key: port_document(port)[key] for key in keys} for port in ports)
+    return Reply([line for port in ports for line in discard_lines(port)], document=documents)
+
+
+# --- the ports as a whole ---
+
+
+@command("port/setnumports", "set the number of ports", Integer("N", 1, PORT_LIMIT_MAX))
+def set_limit(control: Control, session: Session, limit: int) -> None:
+    """Change how many ports there can be."""
+    try:
+        control.bridge.ports.change_limit(limit)
+    except SettingsError as error:
+        raise CommandError(errno.EADDRINUSE, str(error)) from None
 
 
 @command("port/sethub", "1=HUB 0=switch", Switch())
@@ -80,16 +96,102 @@ def set_hub(control: Control, session: Session, is_hub: bool) -> None:
     control.bridge.is_hub = is_hub
 
 
-@command("port/print", "print ports in use, with their endpoints", Optional(PORT), prints=True)
-def print_active(control: Control, session: Session, number: int | None) -> Iterator[str]:
-    """Print the ports that something is plugged into, or one of them."""
-    return _print_ports(control, number, lambda port: port.is_active)
+@command("port/createauto", "create a port with the lowest number that is not taken", prints=True)
+def create_auto(control: Control, session: Session) -> Reply:
+    """Make a port that nobody is given who does not ask for its number."""
+    try:
+        number = control.bridge.ports.unused_number()
+    except RefusedError as error:
+        raise CommandError(errno.ENOSPC, str(error)) from None
+    control.bridge.create_port(number, allocatable=False)
+    return Reply([f"Port {number:04d}"], document={"port": number})
 
 
-@command("port/allprint", "print all ports, those without endpoints too", Optional(PORT), prints=True)
-def print_all(control: Control, session: Session, number: int | None) -> Iterator[str]:
-    """Print all ports that exist, or one of them."""
-    return _print_ports(control, number, lambda port: True)
+# --- one port ---
 
 
-MENU: Final = Menu("port", "PORT STATUS MENU", (show_info, set_hub, print_active, print_all))
+@command("port/create", "create a port, kept for those who ask for its number", PORT)
+def create(control: Control, session: Session, number: int) -> None:
+    """Make a port of that number."""
+    check_number(control, number)
+    if number in control.bridge.ports:
+        raise CommandError(errno.EEXIST, f"port {number} exists")
+    control.bridge.create_port(number, allocatable=False)
+
+
+@command("port/remove", "remove a port, with all that was set for it", PORT)
+def remove(control: Control, session: Session, number: int) -> None:
+    """Delete a port that nothing is plugged into."""
+    port = existing_port(control, number)
+    if port.is_active:
+        raise CommandError(errno.EADDRINUSE, f"something is plugged into port {number} (see port/detach)")
+    control.bridge.remove_port(port)
+
+
+@command("port/setvlan", "set the VLAN of untagged frames; 4095: none", PORT, Integer("VLAN", 0, NO_VLAN))
+def set_vlan(control: Control, session: Session, number: int, vlan: int) -> None:
+    """Make a port an untagged member of a VLAN, or of none."""
+    port = existing_port(control, number)
+    vid = NO_VLAN if vlan == NO_VLAN else existing_vlan(control, vlan).vid
+    if vid != port.pvid:
+        control.bridge.set_pvid(port, vid)
+
+
+@command("port/allocatable", "1: given to who asks for no number, 0: not", PORT, Switch())
+def set_allocatable(control: Control, session: Session, number: int, allocatable: bool) -> None:
+    """Say whether newcomers that ask for no number may be given this port."""
+    control.bridge.set_allocatable(existing_port(control, number), allocatable)
+
+
+@command("port/setuser", "keep a port for a user; NONE: for nobody", PORT, Word("user"))
+def set_user(control: Control, session: Session, number: int, text: str) -> None:
+    """Say which user may plug in."""
+    port = existing_port(control, number)
+    user = None if text in NOBODY else control.accounts.user(text)
+    if user is None and text not in NOBODY:
+        raise invalid("user", "a user of this system by name or number, or NONE", text)
+    port.access = replace(port.access, user=user)
+
+
+@command("port/setgroup", "keep a port for a group; NONE: for nobody", PORT, Word("group"))
+def set_group(control: Control, session: Session, number: int, text: str) -> None:
+    """Say which group's users may plug in."""
+    port = existing_port(control, number)
+    group = None if text in NOBODY else control.accounts.group(text)
+    if group is None and text not in NOBODY:
+        raise invalid("group", "a group of this system by name or number, or NONE", text)
+    port.access = replace(port.access, group=group)
+
+
+@command("port/descr", "set the description of a port; without TEXT: none", PORT, Optional(Text("TEXT")))
+def set_description(control: Control, session: Session, number: int, text: str | None) -> None:
+    """Say what the operator calls a port."""
+    port = existing_port(control, number)
+    if text is not None and len(text) > DESCRIPTION_MAX:
+        raise CommandError(
+            errno.EINVAL, f"TEXT must have at most {DESCRIPTION_MAX} characters, unlike {quoted(text)}"
+        )
+    port.description = text or ""
+
+
+@command("port/resetcounter", "set the counters to zero, of one port or of all", Optional(PORT))
+def reset_counters(control: Control, session: Session, number: int | None) -> None:
+    """Begin to count anew, discarded frames included."""
+    for port in _select(control, number, lambda port: True):
+        port.counters = PortCounters()
+
+
+SETTINGS: Final = (
+    show_info,
+    set_limit,
+    set_hub,
+    set_vlan,
+    create_auto,
+    create,
+    remove,
+    set_allocatable,
+    set_user,
+    set_group,
+    set_description,
+)
+PRINTS: Final = (reset_counters, print_active, print_all, print_discards)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,9 +23,10 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, InMemoryHistory
 from prompt_toolkit.patch_stdout import patch_stdout
 
-from vport.errors import LinkError
+from vport.errors import LinkError, SettingsError
 from vswitch.management.client import Answer, Farewell
 from vswitch.management.completion import (
+    CONSOLE_COMMANDS,
     CommandName,
     FileName,
     Fixed,
@@ -33,6 +35,7 @@ from vswitch.management.completion import (
     command_candidates,
     parse_help,
 )
+from vswitch.management.watch import Watch, Watcher, read_watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,9 +43,11 @@ if TYPE_CHECKING:
     from prompt_toolkit.completion import CompleteEvent
     from prompt_toolkit.history import History
 
+    from vswitch.management.client import Notice
     from vswitch.management.completion import HelpEntry, Source
     from vswitch.management.connection import SwitchConnection
 
+_HELD_MAX: Final = 1000  # messages kept while something is watched; of more, the newest
 _COMPLETION_TIME: Final = 1.0  # seconds that the switch has to list candidates; the editor waits for it
 
 
@@ -138,12 +143,26 @@ class Prompt:
 
 
 class Console:
-    """The dialogue with one switch at a terminal."""
+    """The dialogue with one switch at a terminal.
 
-    def __init__(self, connection: SwitchConnection, write: Callable[[str], None]) -> None:
+    Args:
+        connection: the session.
+        write: prints a line.
+        show_notice: prints a message that came unasked.
+    """
+
+    def __init__(
+        self,
+        connection: SwitchConnection,
+        write: Callable[[str], None],
+        show_notice: Callable[[Notice], None],
+    ) -> None:
         self._connection = connection
         self._write = write
+        self._show_notice = show_notice
         self._prompt: Prompt | None = None
+        self._watcher: Watcher | None = None
+        self._held: deque[Notice] = deque(maxlen=_HELD_MAX)
 
     async def run(self) -> int:
         """Carry out what is typed until the operator or the switch leaves; give the exit status.
@@ -153,7 +172,7 @@ class Console:
         """
         greeting = await self._connection.greeting()
         answer = await self._connection.ask("help")
-        entries = parse_help(answer.lines if isinstance(answer, Answer) else ())
+        entries = [*parse_help(answer.lines if isinstance(answer, Answer) else ()), *CONSOLE_COMMANDS]
         completer = SwitchCompleter(entries, self._lookup)
         self._prompt = Prompt(f"vswitch[{self._connection.path}]: ", completer, open_history(history_path()))
         with patch_stdout():
@@ -168,9 +187,18 @@ class Console:
         return 0
 
     def leave(self) -> None:
-        """End the dialogue: the switch has closed the session."""
+        """End the dialogue: the switch has closed the session, or we were told to go."""
+        if self._watcher is not None:
+            self._watcher.stop()
         if self._prompt is not None:
             self._prompt.leave()
+
+    def notice(self, notice: Notice) -> None:
+        """Show a message that came unasked, after what is watched if something is."""
+        if self._watcher is None:
+            self._show_notice(notice)
+        else:
+            self._held.append(notice)
 
     async def _converse(self, prompt: Prompt) -> None:
         while not self._connection.is_ended:
@@ -179,12 +207,37 @@ class Console:
                 return
             for line in filter(None, map(str.strip, text.splitlines())):
                 try:
-                    answer = await self._connection.ask(line)
+                    if not await self._carry_out(line):
+                        return
                 except LinkError:
                     return
-                if isinstance(answer, Farewell):
-                    return
-                self._show(answer)
+
+    async def _carry_out(self, line: str) -> bool:
+        """Carry out a line, here or at the switch; tell whether the session goes on."""
+        try:
+            watch = read_watch(line)
+        except SettingsError as error:
+            self._write(str(error))
+            return True
+        if watch is not None:
+            await self._run_watch(watch)
+            return True
+        answer = await self._connection.ask(line)
+        if isinstance(answer, Farewell):
+            return False
+        self._show(answer)
+        return True
+
+    async def _run_watch(self, watch: Watch) -> None:
+        self._watcher = Watcher(self._connection, watch)
+        try:
+            complaint = await self._watcher.run()
+        finally:
+            self._watcher = None
+        if complaint is not None:
+            self._write(complaint)
+        while self._held:
+            self._show_notice(self._held.popleft())
 
     def _show(self, answer: Answer) -> None:
         for line in answer.lines:

@@ -165,3 +165,17 @@ async def test_cancellation_leaves_nothing_behind(one: Receiver) -> None:
     with trio.move_on_after(0.05):
         await serve(one)
     assert one.received == [b"x"]
+
+
+async def test_task_that_a_frame_woke_goes_on_before_the_next_wait(
+    nursery: trio.Nursery, one: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vport.links.readiness.PATIENCE", 5.0)  # a wait in between would be noticed
+    nursery.start_soon(serve, one)
+    with trio.fail_after(4):
+        for number in range(5):
+            one.sender.send(b"x")
+            while len(one.received) <= number:
+                await one.get()
+    nursery.cancel_scope.cancel()
+    one.sender.send(b"ends the wait")

@@ -13,6 +13,7 @@ from vport.errors import RefusedError
 from vport.ethernet import encode_frame
 from vport.links.datagrams import SOL_UDP, UDP_SEGMENT
 from vport.links.udp import UdpListener, open_udp_listener
+from vport.links.udp_intake import CALM
 from vport.locator import UdpLocator
 
 if TYPE_CHECKING:
@@ -101,12 +102,18 @@ class Switch(Recorder):
 
 @asynccontextmanager
 async def serving(
-    switch: Switch, host: str = "127.0.0.1", *, port: int = 0, idle: float = 300.0, batches: bool = True
+    switch: Switch,
+    host: str = "127.0.0.1",
+    *,
+    port: int = 0,
+    idle: float = 300.0,
+    batches: bool = True,
+    calm: float = CALM,
 ) -> AsyncIterator[UdpListener]:
     """Serve a listener."""
     locator = UdpLocator(host=host, port=port, idle=idle)
     opened = await open_udp_listener(locator)
-    listener = opened if batches else UdpListener(opened._sock, locator, batches=False)
+    listener = UdpListener(opened._sock, locator, batches=batches, calm=calm)
     with listener:
         async with trio.open_nursery() as nursery:
             await nursery.start(listener.serve, switch.accept)

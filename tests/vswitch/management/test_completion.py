@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vport.shell.help import help_lines
 from vswitch.management.completion import (
     CommandName,
     FileName,
@@ -18,7 +19,6 @@ from vswitch.management.completion import (
     command_candidates,
     parse_help,
 )
-from vswitch.management.general import help_lines
 from vswitch.management.menus import switch_catalog
 
 if TYPE_CHECKING:

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tests.vswitch.links_in_memory import RecordingLink
 from tests.vswitch.management.small_switch import SmallSwitch
+from vport.errors import RefusedError
 from vport.shell.command import Session, execute
+from vport.shell.message import Message
 from vport.train import Train
+from vswitch.access import AccessRule
+from vswitch.events import AccessRefused
 from vswitch.management.control import SocketInfo
 from vswitch.management.hash import bucket_of
 from vswitch.management.menus import switch_catalog
-from vswitch.management.messages import CATEGORIES
+from vswitch.management.messages import ACCESS_REFUSED, CATEGORIES, describe
+from vswitch.ports import PortCounters, PortNumber
 
 if TYPE_CHECKING:
     from vport.shell.command import Command
@@ -28,7 +34,7 @@ class Operator:
 
     def __init__(self, switch: SmallSwitch) -> None:
         self.switch = switch
-        self.session = Session(CATALOG)
+        self.session = Session(switch.catalog)
 
     def __call__(self, line: str) -> tuple[int, list[str] | None]:
         """Run a command; give its errno and its lines."""
@@ -75,7 +81,7 @@ def test_names_fit_their_column() -> None:
 
 def test_general_commands_come_before_the_menus() -> None:
     assert [path for path, _, _ in CATALOG.entries()][:6] == [
-        "help", "logout", "shutdown", "showinfo", "debug", "debug/list",
+        "help", "logout", "shutdown", "showinfo", "load", "debug",
     ]  # fmt: skip
 
 
@@ -191,6 +197,28 @@ def test_wrong_hash_settings_change_nothing(ask: Operator, line: str) -> None:
     assert ask("hash/showinfo") == before
 
 
+def test_static_entries_are_added_shown_and_deleted(ask: Operator, switch: SmallSwitch) -> None:
+    switch.plug("x", 3)
+    switch.learn("02:00:00:00:00:02", switch.plug("y", 4))
+    assert ask("hash/add 02:00:00:00:00:01 3") == (0, None)
+    assert ask("hash/add 02:00:00:00:00:01 9") == (6, None)
+    assert ask("hash/add 02:00:00:00:00:01 3 7") == (6, None)
+    for group in ("01:00:00:00:00:01", "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff"):
+        assert ask(f"hash/add {group} 3") == (22, None)
+    static = "Hash: 0043 Addr: 02:00:00:00:00:01 VLAN 0000 to port: 003  age 0 secs static"
+    learned = "Hash: 0060 Addr: 02:00:00:00:00:02 VLAN 0000 to port: 004  age 0 secs"
+    assert ask("hash/print") == (0, [static, learned])
+    for line in ("hash/flush port 3", "hash/flush vlan 0"):
+        assert ask(line) == (0, None)
+    assert ask("hash/print") == (0, [static])
+    assert ask("hash/flush") == (0, None)
+    assert ask("hash/delete 02:00:00:00:00:01") == (0, None)
+    assert ask("hash/delete 02:00:00:00:00:01") == (19, None)
+    for wrong in ("hash/flush port", "hash/flush nonsense 3", "hash/flush port x", "hash/flush port 33"):
+        assert ask(wrong) == (22, None)
+    assert ask("hash/flush vlan 7") == (6, None)
+
+
 # --- port ---
 
 
@@ -238,6 +266,137 @@ def test_hub_mode_is_switched_and_shown(ask: Operator, switch: SmallSwitch) -> N
     assert not switch.bridge.is_hub
 
 
+def test_ports_are_created_and_removed(ask: Operator, switch: SmallSwitch) -> None:
+    switch.plug("x", 2)
+    assert ask("port/createauto") == (0, ["Port 0001"])
+    assert ask("port/createauto") == (0, ["Port 0003"])
+    assert ask("port/create 4") == (0, None)
+    assert ask("port/create 4") == (17, None)
+    assert ask("port/create 33") == (22, None)
+    assert switch.plug("nobody asked for a number").port.number == 5
+    assert ask("port/remove 2") == (98, None)
+    for line in ("vlan/create 9", "port/setvlan 4 9", "vlan/addport 0 4", "hash/add 2:0:0:0:0:1 4 9"):
+        assert ask(line) == (0, None)
+    assert ask("port/remove 4") == (0, None)
+    assert ask("port/remove 4") == (6, None)
+    assert ask("hash/print") == (0, [])
+    assert ask("vlan/remove 9") == (0, None)
+    assert ask("port/setnumports 4") == (98, None)
+    assert ask("port/setnumports 5") == (0, None)
+    assert ask("port/create 4") == (0, None)
+    assert ask("port/createauto") == (28, [])
+    assert ask("port/setnumports 40") == (0, None)
+    assert ask("port/createauto") == (0, ["Port 0006"])
+
+
+def test_allocatable_port_is_given_to_who_asks_for_none(ask: Operator, switch: SmallSwitch) -> None:
+    assert ask("port/create 1") == (0, None)
+    assert switch.plug("x").port.number == 2
+    assert ask("port/allocatable 1 1") == (0, None)
+    assert switch.plug("x").port.number == 1
+    assert ask("port/allocatable 1 2") == (22, None)
+    assert ask("port/allocatable 9 1") == (6, None)
+
+
+def test_lowering_and_raising_the_number_of_ports_loses_none(ask: Operator, switch: SmallSwitch) -> None:
+    endpoints = [switch.plug("x") for _ in range(8)]
+    for endpoint in endpoints:
+        switch.plugboard.eject(endpoint, "test")
+        switch.bridge.remove_port(endpoint.port)
+    for line in ("port/setnumports 3", "port/setnumports 8"):
+        assert ask(line) == (0, None)
+    assert [switch.plug("x").port.number for _ in range(8)] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_access_is_set_shown_and_lifted(ask: Operator, switch: SmallSwitch) -> None:
+    switch.plug("x", 7, user="daemon")
+    for line in ("port/setuser 7 65534", "port/setgroup 7 daemon"):
+        assert ask(line) == (0, None)
+    _, lines = ask("port/print 7")
+    assert lines is not None
+    assert lines[1] == " Current User: daemon Access Control: (User: nobody - Group: daemon)"
+    assert ask("port/setuser 7 123456") == (0, None)
+    _, lines = ask("port/print 7")
+    assert lines is not None
+    assert lines[1] == " Current User: daemon Access Control: (User: 123456 - Group: daemon)"
+    for line in ("port/setuser 7 ANY", "port/setgroup 7 NONE"):
+        assert ask(line) == (0, None)
+    for line in ("port/setuser 7 nosuch", "port/setgroup 7 none", "port/setuser 7"):
+        assert ask(line) == (22, None)
+    assert ask("port/setuser 8 root") == (6, None)
+    assert switch.bridge.active_ports[0].access == AccessRule()
+
+
+def test_refused_access_is_a_message(ask: Operator, switch: SmallSwitch) -> None:
+    for line in ("port/create 7", "port/setuser 7 nobody"):
+        assert ask(line) == (0, None)
+    with pytest.raises(RefusedError):
+        switch.plug("a cable", 7, user="daemon")
+    refused = AccessRefused(port=PortNumber(7), description="a cable", reason="why")
+    assert describe(refused) == [Message(ACCESS_REFUSED, 'Port 07 -> "a cable": why')]
+
+
+def test_description_of_a_port_stands_behind_its_counters(ask: Operator, switch: SmallSwitch) -> None:
+    switch.plug("x", 7)
+    assert ask("port/descr 7 to the  cellar") == (0, None)
+    _, lines = ask("port/print")
+    assert lines is not None
+    assert lines[4:] == [" Description: to the  cellar", "  -- endpoint ID 0001 module test        : x"]
+    assert ask("port/descr 7 " + "x" * 256) == (22, None)
+    assert ask("port/descr 7") == (0, None)
+    assert switch.bridge.active_ports[0].description == ""
+
+
+def test_endpoints_are_closed_one_by_one_or_all(ask: Operator, switch: SmallSwitch) -> None:
+    links = [switch.plug("x", 7).link for _ in range(3)]
+    assert ask("port/epclose 7 9") == (6, None)
+    assert ask("port/epclose 7 0002") == (0, None)
+    assert ask("port/epclose 7 2") == (6, None)
+    assert ask("port/detach 7 1") == (0, None)
+    assert ask("port/detach 7") == (0, None)
+    assert ask("port/detach 7") == (6, None)
+    assert [link.is_closed for link in links if isinstance(link, RecordingLink)] == [True] * 3
+
+
+def test_links_and_listeners_are_opened_by_command(ask: Operator, switch: SmallSwitch) -> None:
+    assert ask("port/attach tap://tap0 5") == (
+        0, ["Port 0005", "  -- endpoint ID 0001 module test        : tap://tap0"],
+    )  # fmt: skip
+    assert ask("port/attach tap://broken") == (2, [])
+    assert ask.detail("port/attach tap://broken") == "broken: there is no such device"
+    assert ask("port/attach nonsense") == (22, [])
+    assert ask.detail("port/attach nonsense").startswith("LOCATOR: 'nonsense' is not a locator")
+    assert ask("port/attach tap://tap0 33") == (22, [])
+    assert ask("port/setnumports 5") == (0, None)
+    for number in range(1, 5):
+        assert ask(f"port/attach tap://tap{number}")[0] == 0
+    assert ask("port/attach tap://tap9") == (28, [])
+    assert ask("listen/add udp://:9999") == (0, ["Listener 0001 links    0 : udp://:9999"])
+    assert ask("listen/print") == (0, ["Listener 0001 links    0 : udp://:9999"])
+    assert ask("listen/remove 2") == (6, None)
+    assert ask("listen/remove 1") == (0, None)
+    assert ask("listen/print") == (0, [])
+
+
+def test_counters_are_reset_and_discards_are_listed(ask: Operator, switch: SmallSwitch) -> None:
+    endpoint = switch.plug("x", 7)
+    switch.bridge.receive(endpoint.port, Train(b"short", 5), 0.0)
+    endpoint.link.discards["queue full"] += 12
+    assert ask("port/discards") == (
+        0,
+        [
+            "Port 0007",
+            "           1 shorter than an Ethernet header",
+            "  -- endpoint ID 0001 module test        : x",
+            "          12 queue full",
+        ],
+    )
+    assert ask("port/resetcounter 7") == (0, None)
+    assert ask("port/resetcounter 8") == (6, None)
+    assert ask("port/resetcounter") == (0, None)
+    assert endpoint.port.counters == PortCounters()
+
+
 # --- vlan ---
 
 
@@ -267,6 +426,37 @@ def test_vlans_are_created_and_printed(ask: Operator, switch: SmallSwitch) -> No
     assert ask("vlan/allprint 4094") == (0, ["VLAN 4094"])
     assert ask("vlan/print 77") == (6, [])
     assert ask("vlan/print 4095") == (22, [])
+
+
+def test_vlan_is_removed_when_no_port_is_in_it(ask: Operator, switch: SmallSwitch) -> None:
+    port = switch.plug("x", 3).port
+    for line in ("vlan/create 10", "vlan/addport 10 3", "hash/add 02:00:00:00:00:01 3 10"):
+        assert ask(line) == (0, None)
+    assert ask("vlan/remove 10") == (98, None)
+    assert ask.detail("vlan/remove 10") == "VLAN 10 has ports: 3 (see vlan/allprint)"
+    assert ask("vlan/delport 10 3") == (0, None)
+    assert ask("vlan/delport 10 3") == (0, None)
+    assert ask("vlan/remove 10") == (0, None)
+    assert ask("vlan/remove 10") == (6, None)
+    assert ask("vlan/remove 0") == (98, None)
+    assert ask("hash/print") == (0, [])
+    assert port.tagged == set()
+
+
+def test_port_goes_to_another_untagged_vlan_and_to_none(ask: Operator, switch: SmallSwitch) -> None:
+    switch.plug("x", 3)
+    assert ask("port/setvlan 3 10") == (6, None)
+    assert ask("port/setvlan 4 0") == (6, None)
+    assert ask("vlan/create 10") == (0, None)
+    assert ask("vlan/addport 10 3") == (0, None)
+    assert ask("port/setvlan 3 10") == (0, None)
+    assert ask("vlan/delport 10 3") == (98, None)
+    assert ask("vlan/addport 10 3") == (0, None)
+    one = " -- Port 0003 tagged=0 active=1 status=Forwarding"
+    assert ask("vlan/print") == (0, ["VLAN 0000", "VLAN 0010", one])
+    assert ask("port/setvlan 3 4095") == (0, None)
+    assert ask("vlan/print") == (0, ["VLAN 0000", "VLAN 0010"])
+    assert switch.bridge.active_ports[0].pvid == 4095
 
 
 # --- debug ---

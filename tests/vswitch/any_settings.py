@@ -1,0 +1,84 @@
+"""Settings of every kind, for Hypothesis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from vport.ethernet import MacAddress, Vid
+from vport.locator import Locator, parse
+from vswitch.config import ManagementSettings, PortSettings, StaticStation, SwitchSettings
+from vswitch.fdb import FdbSettings
+from vswitch.ports import NO_VLAN
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
+macs = st.binary(min_size=6, max_size=6).map(lambda data: MacAddress(bytes([data[0] & 0xFE | 2]) + data[1:]))
+locators: st.SearchStrategy[tuple[Locator, ...]] = st.lists(
+    st.sampled_from(
+        [
+            "udp://:9999",
+            "udp://[fd00::1]:7?idle=5&mac=02:00:00:00:00:01",
+            "tap://t%25p0?mtu=1400&address=10.1.1.1/24&address=fd00::1/64&offload=no",
+            "host://10.1.1.1/24?ping=10.1.1.2",
+        ]
+    ).map(parse),
+    max_size=3,
+).map(tuple)
+
+
+@st.composite
+def switch_settings(draw: st.DrawFn) -> SwitchSettings:
+    limit = draw(st.integers(1, 65535))
+    vlans = draw(st.lists(st.integers(1, 4094).map(Vid), unique=True, max_size=6))
+    vids = st.sampled_from([Vid(0), *vlans])
+    numbers = draw(st.lists(st.integers(1, limit), unique=True, max_size=5))
+    return SwitchSettings(
+        listen=draw(locators),
+        attach=draw(locators),
+        management=draw(st.none() | management_settings),
+        mac=draw(st.none() | macs),
+        is_hub=draw(st.booleans()),
+        is_fstp=draw(st.booleans()),
+        priority=draw(st.integers(0, 0xFFFF)),
+        port_limit=limit,
+        fdb=draw(fdb_settings),
+        vlans=tuple(vlans),
+        ports=tuple(draw(port_settings(number, vids)) for number in numbers),
+        stations=tuple(
+            StaticStation(mac=mac, port=draw(st.integers(1, limit)), vid=draw(vids))
+            for mac in draw(st.lists(macs, unique=True, max_size=3))
+        ),
+    )
+
+
+def port_settings(number: int, vids: st.SearchStrategy[Vid]) -> st.SearchStrategy[PortSettings]:
+    def make(pvid: Vid, tagged: list[Vid], **values: Any) -> PortSettings:
+        return PortSettings(
+            number=number, pvid=pvid, tagged=tuple(vid for vid in tagged if vid != pvid), **values
+        )
+
+    return st.builds(
+        make,
+        vids | st.just(NO_VLAN),
+        st.lists(vids, unique=True, max_size=3),
+        description=texts,
+        allocatable=st.booleans(),
+        user=st.none() | words,
+        group=st.none() | words,
+        attach=locators,
+    )
+
+
+management_settings = st.builds(
+    ManagementSettings, path=words, mode=st.integers(0, 0o777), group=st.none() | words
+)
+fdb_settings = st.builds(
+    FdbSettings,
+    aging_time=st.integers(1, 1_000_000),
+    collect_interval=st.integers(0, 1_000_000),
+    min_persistence=st.integers(0, 1_000_000),
+    capacity=st.integers(10, 1 << 20),
+    buckets=st.integers(1, 1 << 20),
+)

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import contextlib
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.vswitch.any_settings import switch_settings
+from vport.errors import SettingsError
+from vport.ethernet import MacAddress, Vid
+from vport.locator import parse
+from vswitch.config import (
+    DEFAULT_LISTENER,
+    ManagementSettings,
+    PortSettings,
+    StaticStation,
+    SwitchSettings,
+)
+from vswitch.config_file import read_config, write_config
+from vswitch.fdb import FdbSettings
+from vswitch.ports import NO_VLAN
+from vswitch.toml_lines import find_line
+
+WHOLE = """\
+mac = "02:00:00:00:00:01"
+numports = 64
+hub = true
+vlans = [
+  10,
+  20,
+]
+listen = ["udp://:9999"]
+attach = ["host://10.1.1.9/24"]
+
+[hash]
+expire = 300
+
+[management]
+path = "/run/vswitch/mgmt"
+mode = "0660"
+
+[[port]]
+number = 1
+descr = "the trunk"
+pvid = 4095
+tagged = [10, 20]
+attach = ["tap://tap0?mtu=1400"]
+
+[[port]]
+number = 7
+pvid = 10
+allocatable = false
+user = "alice"
+
+[[static]]
+mac = "02:00:00:00:00:02"
+vlan = 10
+port = 7
+"""
+
+
+def test_every_key_is_read() -> None:
+    settings = read_config(WHOLE, "lan.toml")
+
+    assert settings == SwitchSettings(
+        mac=MacAddress(bytes.fromhex("020000000001")),
+        port_limit=64,
+        is_hub=True,
+        vlans=(Vid(10), Vid(20)),
+        listen=(parse("udp://:9999"),),
+        attach=(parse("host://10.1.1.9/24"),),
+        fdb=FdbSettings(aging_time=300),
+        management=ManagementSettings(path="/run/vswitch/mgmt", mode=0o660),
+        ports=(
+            PortSettings(
+                number=1,
+                description="the trunk",
+                pvid=NO_VLAN,
+                tagged=(Vid(10), Vid(20)),
+                attach=(parse("tap://tap0?mtu=1400"),),
+            ),
+            PortSettings(number=7, pvid=Vid(10), allocatable=False, user="alice"),
+        ),
+        stations=(StaticStation(mac=MacAddress(bytes.fromhex("020000000002")), port=7, vid=Vid(10)),),
+    )
+
+
+def test_empty_file_is_a_switch_with_the_default_listener() -> None:
+    assert read_config("", "f") == SwitchSettings(listen=(DEFAULT_LISTENER,))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("hub = true", "hub = yes", "lan.toml:3: column 7: Invalid value"),
+        ("hub = true", "hub = 1", "lan.toml:3: hub: must be true or false, not 1"),
+        ("hub = true", "hubb = true", "lan.toml:3: hubb: unknown key; known are mac, numports, hub, "),
+        ("numports = 64", "numports = true", "lan.toml:2: numports: must be a number from 1 to"),
+        ("numports = 64", "numports = 64.0", "lan.toml:2: numports: must be a number from 1 to"),
+        ("numports = 64", "numports = 6", "lan.toml:26: port[1].number: port 7 is not from 1 to 6"),
+        ("  20,\n", "  4095,\n", "lan.toml:4: vlans[1]: must be a number from 1 to 4094, not 4095"),
+        ("  20,\n", "  10,\n", "lan.toml:4: vlans[1]: VLAN 10 stands there twice"),
+        ("  20,\n", "", "lan.toml:21: port[0].tagged[1]: VLAN 20 is not declared: add it to vlans"),
+        ('["udp://:9999"]', '"udp://:9999"', "lan.toml:8: listen: must be a list, not 'udp://:9999'"),
+        ("udp://:9999", "udp://:0", "lan.toml:8: listen[0]: udp://:0: UDP or TCP port '0' is not a number"),
+        ("expire = 300", "expire = 0", "lan.toml:12: hash.expire: must be a number from 1 to"),
+        ('mode = "0660"', "mode = 660", "lan.toml:16: management.mode: must be a text in quotes, not 660"),
+        ('mode = "0660"', 'mode = "rw"', "lan.toml:16: management.mode: 'rw' is not a file mode in octal"),
+        ('path = "/run/vswitch/mgmt"\n', "", "lan.toml:14: management: path is missing"),
+        ("[management]\n", "[[management]]\n", "lan.toml:14: management: must be a table, not [{"),
+        ("number = 7", "number = 1", "lan.toml:26: port[1].number: port 1 stands there twice"),
+        ("number = 7", 'number = "7"', "lan.toml:26: port[1].number: must be a number from"),
+        ("number = 7", "pvvid = 7", "lan.toml:26: port[1].pvvid: unknown key; known are number, descr"),
+        ("pvid = 10", "pvid = 11", "lan.toml:27: port[1].pvid: VLAN 11 is not declared"),
+        ("pvid = 4095", "pvid = 20", "lan.toml:22: port[0].tagged[1]: VLAN 20 is the port's untagged one"),
+        ("tap://tap0", "tap://a/b", "lan.toml:23: port[0].attach[0]: tap://a/b"),
+        ("port = 7", "port = 65", "lan.toml:34: static[0].port: port 65 is not from 1 to 64"),
+        ("00:00:00:02", "00:00:00:0g", "lan.toml:32: static[0].mac: "),
+        ("00:00:00:02", "00:00:0002", "lan.toml:32: static[0].mac: "),
+        ("vlan = 10", "vlan = 30", "lan.toml:33: static[0].vlan: VLAN 30 is not declared"),
+    ],
+)  # fmt: skip
+def test_wrong_file_is_refused_with_line_key_and_what_is_allowed(old: str, new: str, complaint: str) -> None:
+    assert old in WHOLE
+
+    with pytest.raises(SettingsError) as caught:
+        read_config(WHOLE.replace(old, new), "lan.toml")
+
+    assert complaint in str(caught.value)
+
+
+def test_huge_and_deep_files_are_refused() -> None:
+    with pytest.raises(SettingsError, match="too many"):
+        read_config("#" * (2 << 20), "f")
+    with pytest.raises(SettingsError, match=r"^f"):
+        read_config("a = " + "[" * 100_000, "f")
+
+
+def test_path_that_is_not_unicode_cannot_be_written() -> None:
+    settings = SwitchSettings(management=ManagementSettings(path="/tmp/\udcff"))
+    with pytest.raises(SettingsError, match="not Unicode"):
+        write_config(settings)
+
+
+# --- what is written reads back as the same ---
+
+
+@given(switch_settings())
+@example(SwitchSettings())
+def test_written_then_read_is_the_same_settings(settings: SwitchSettings) -> None:
+    assert read_config(write_config(settings), "f") == settings
+
+
+@given(st.text(max_size=300) | st.lists(st.sampled_from(WHOLE.splitlines()), max_size=30).map("\n".join))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    with contextlib.suppress(SettingsError):
+        settings = read_config(text, "f")
+        assert read_config(write_config(settings), "f") == settings
+
+
+def test_line_of_a_key_is_where_its_statement_begins() -> None:
+    text = 'a = """\n[x]\nb = 1\n"""\nc = [\n  1,\n  # no\n  2]\n\n[x]\nb = {d = 1}\n'
+    text += '[[y]]\n[[y]]\n  "e.f" = 1\r\n[y.z]\ng.h = 1\n[[y]]\n[[y.w]]\n[[y.w]]\nv = [\n[1],\n[2]]\n'
+    for path, line in [
+        (("a",), 1), (("c",), 5), (("c", 1), 5), (("x",), 10), (("x", "b", "d"), 11), (("y", 0), 12),
+        (("y", 1), 13), (("y", 1, "e.f"), 14), (("y", 1, "z"), 15), (("y", 1, "z", "g", "h"), 16),
+        (("y", 2), 17), (("y", 2, "w", 1), 19), (("y", 2, "w", 1, "v", 1), 20), (("nowhere",), 1),
+    ]:  # fmt: skip
+        assert find_line(text, path) == line, path
+
+
+def test_line_is_found_in_a_long_file() -> None:
+    vlans = "vlans = [\n" + "".join(f"  {vid},\n" for vid in range(1, 4095)) + "]\n"
+    ports = "".join(f"[[port]]\nnumber = {number}\n" for number in range(1, 20_000))
+
+    with pytest.raises(SettingsError, match=r"^f:44098: port\[19999\]\.number: port 7 stands there twice"):
+        read_config(f"numports = 30000\n{vlans}{ports}\n[[port]]\nnumber = 7", "f")
+
+
+@given(st.text(alphabet='[]"=a.\n #\\', max_size=60))
+def test_any_document_has_a_line_for_any_path(text: str) -> None:
+    with contextlib.suppress(tomllib.TOMLDecodeError):
+        for key in tomllib.loads(text):
+            assert 1 <= find_line(text, (key,)) <= text.count("\n") + 1
+
+
+def test_examples_are_right() -> None:
+    root = Path(__file__).parents[2]
+    (shown,) = re.findall(r"```toml\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+    assert read_config(shown, "README.md").ports[0].tagged == (20,)
+    example = root / "examples" / "systemd" / "vswitch.toml"
+    assert read_config(example.read_text(), str(example)).ports[1].pvid == 10

@@ -1,0 +1,105 @@
+"""What an instance tells its owner: frozen values, in the order in which they must be carried out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vswitch.spanning_tree.bpdu import PortRole
+    from vswitch.spanning_tree.priority import BridgeId
+
+
+class PortState(IntEnum):
+    """What the relay may do with a port's frames: nothing, learn, or learn and forward (802.1D-2004 7.4)."""
+
+    DISCARDING = 0
+    LEARNING = 1
+    FORWARDING = 2
+
+
+class BlockReason(StrEnum):
+    """Why a port that is up does not forward, for the operator."""
+
+    BPDU_GUARD = "bpdu-guard"  # shut, a BPDU came where none may
+    ROOT_GUARD = "root-guard"  # better information came from a port that must not lead to the root
+    REFLECTED = "own-bpdu-reflected"  # the link sends back what we send
+    REDUNDANT = "redundant"  # alternate or backup: another way is in use
+    NEGOTIATING = "negotiating"  # designated or root, waiting for agreement or for a timer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransmitBpdu:
+    """Send this frame on this port, whatever the port's state; it is complete, with its tag if any."""
+
+    port: int
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortStateChanged:
+    """The relay must treat the port this way from now on; closing ports come before opening ones."""
+
+    port: int
+    state: PortState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortRoleChanged:
+    """The port plays another part."""
+
+    port: int
+    role: PortRole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlushFdb:
+    """Forget the dynamic entries of this instance's VLAN that point to these ports (802.1D-2004 17.19.8)."""
+
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootChanged:
+    """Another root, or another way to it. ``root_port`` is ``None`` on the root itself."""
+
+    root_id: BridgeId
+    root_port: int | None
+    root_path_cost: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopologyChanged:
+    """The active topology changed; ``port`` is where we noticed, ``received`` whether a neighbour told us."""
+
+    port: int
+    received: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardTripped:
+    """A guard shut the port; ``recover_at`` is when it opens again by itself, ``None`` for never."""
+
+    port: int
+    reason: BlockReason
+    recover_at: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardRecovered:
+    """The port that a guard shut takes part again."""
+
+    port: int
+
+
+Event = (
+    TransmitBpdu
+    | PortStateChanged
+    | PortRoleChanged
+    | FlushFdb
+    | RootChanged
+    | TopologyChanged
+    | GuardTripped
+    | GuardRecovered
+)
