@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_TAP: Final = "tapyuan"
 DEFAULT_MTU: Final = 1400  # raw UDP over IPv6 with a VLAN tag still fits an underlay of 1466 bytes
 
+WORDS: Final = ("genkey", "genpsk", "pubkey", "join")  # commands of their own: see wireguard_commands
 FAULTS: Final = (
     (("-l", "--loss"), "PERCENT", "frames lost"),
     (("-L", "--lostburst"), "FRAMES", "mean length of bursts of lost frames"),
@@ -56,6 +57,9 @@ port and a TAP device of this machine, which thereby joins the switch's LAN:
   vport LOCATOR LOCATOR    join any two places; vport --list explains the locators
   vport slirp LOCATOR      give the LAN there a way out, with NAT, DHCP and DNS, without root;
                            short for: vport LOCATOR slirp://10.0.2.0/24
+  vport join TOKEN         join a switch that sent an invitation (peer/invite), encrypted
+  vport genkey             make a private key for WireGuard; vport pubkey reads one and prints its public
+                           key, vport genpsk makes a preshared key: all as wg does
 
 The cable can have faults: --loss, --delay and the others below. Runs in the foreground, unless --daemon is
 given, until SIGINT or SIGTERM. When the server goes away it keeps trying to come back.
@@ -84,7 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
         prog="vport",
-        usage="vport [options] SERVER PORT | vport [options] LOCATOR LOCATOR | vport slirp LOCATOR",
+        usage="vport [options] SERVER PORT | vport [options] LOCATOR LOCATOR | vport COMMAND …",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -211,8 +215,13 @@ def _tap_locator(arguments: argparse.Namespace) -> TapLocator:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; give its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in WORDS:
+        from vport.wireguard_commands import run_word
+
+        return run_word(words)
     parser = make_parser()
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(words)
     if arguments.list:
         sys.stdout.write(explain())
         return ENDED_AS_ASKED

@@ -44,6 +44,7 @@ from vport.stream_locators import (
     UnixLocator,
     VdeLocator,
 )
+from vport.wireguard_locator import WireguardLocator
 
 __all__ = [
     "SCHEMES",
@@ -64,6 +65,7 @@ __all__ = [
     "UnixgramLocator",
     "VdeLocator",
     "VxlanLocator",
+    "WireguardLocator",
     "explain",
     "file_path",
     "integer",
@@ -176,6 +178,7 @@ SCHEMES: Final[dict[str, type[Locator]]] = {
     locator.scheme: locator
     for locator in (
         UdpLocator,
+        WireguardLocator,
         TapLocator,
         HostLocator,
         VdeLocator,

@@ -11,6 +11,7 @@ is a group or zero are discarded.
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import RefusedError
@@ -24,6 +25,7 @@ from vport.ethernet import (
     Vid,
     unpack_addresses,
 )
+from vport.profile import StationGuard
 from vport.train import runs
 from vswitch.access import refusal
 from vswitch.arrivals import Arrivals
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from vport.links.base import Link
+    from vport.profile import PortProfile
     from vport.train import Train
     from vswitch.guards.loop_detection import LoopDetector
     from vswitch.guards.port_guards import PortGuards
@@ -105,6 +108,7 @@ class Bridge:
         self.create_vlan(DEFAULT_VID)
         self.is_hub = False
         self._active_ports: list[Port] | None = None
+        self._owners: dict[bytes, Port] = {}  # stations that we present ourselves, by MAC address
         self._next_endpoint = 1
         self._endpoints: dict[int, Endpoint] = {}
 
@@ -162,6 +166,9 @@ class Bridge:
                 DiscardReason.MULTICAST_SOURCE if source[0] & 1 else DiscardReason.ZERO_SOURCE, train
             )
             return
+        if port.guard is not None and not port.guard.admits(source):
+            port.discard(DiscardReason.FOREIGN_SOURCE, train)
+            return
         if destination in _SPECIAL and self._stays_here(port, destination, train):
             return
         classified = self._classify(port, train, ethertype)
@@ -169,12 +176,12 @@ class Bridge:
             return
         vlan, tci = classified
         if vlan.states is not None and vlan.state(port) is not PortState.FORWARDING:
-            if vlan.state(port) is PortState.LEARNING:
-                self._learn(vlan, destination, source, port, train, now)
+            is_learning = vlan.state(port) is PortState.LEARNING
+            if is_learning and not self._learn(vlan, destination, source, port, train, now):
+                return
             port.discard(DiscardReason.PORT_DISCARDING, train)
             return
         if not self._learn(vlan, destination, source, port, train, now):
-            port.discard(DiscardReason.MAC_LIMIT, train)
             return
         target = vlan.table.get(destination)
         if target is None:
@@ -191,13 +198,18 @@ class Bridge:
     ) -> bool:
         """Learn where ``source`` is (802.1Q-2018 8.7); the usual case, nothing new, costs one look-up.
 
-        Tells whether the frames may pass: not those of an address beyond the port's limit.
+        Tells whether the frames may pass. Those of an address that belongs to another port, or is beyond
+        the port's limit, may not, and are counted.
         """
         entry = vlan.table.get(source)
         if entry is not None and entry.port is port:
             entry.last_seen = now
             return True
+        if self._owners.get(source, port) is not port:
+            port.discard(DiscardReason.FOREIGN_SOURCE, train)
+            return False
         if port.mac_limit is not None and not self._has_room(port, vlan.vid, MacAddress(source), train, now):
+            port.discard(DiscardReason.MAC_LIMIT, train)
             return False
         target = vlan.table.get(destination)
         proven = destination == source or (target is not None and target.port is not port)
@@ -310,6 +322,47 @@ class Bridge:
         self.events.put(PortAdded(port=port.number))
         return port
 
+    def reserve(self, profile: PortProfile) -> Port:
+        """Make the port that ``profile`` describes, or set up an existing one; VLANs come with it.
+
+        Raises:
+            RefusedError: the port is in use or kept for another, or none is free.
+        """
+        port = self.ports.get(profile.number) if profile.number is not None else None
+        if port is None:
+            port = self.create_port(profile.number, allocatable=False)
+        elif port.keeper is not None or port.endpoints:
+            raise RefusedError(f"port {port.number} is another's")
+        port.allocatable = False
+        for vid in {profile.pvid, *profile.tagged} - self.vlans.keys():
+            self.create_vlan(vid)
+        self.set_pvid(port, profile.pvid)
+        for vid in profile.tagged:
+            self.add_tagged(port, vid)
+        if StationGuard.is_needed(profile):
+            port.guard = StationGuard(profile)
+        if profile.station is not None:
+            self._owners[profile.station] = port
+        port.keeper = replace(profile, number=port.number)
+        return port
+
+    def release(self, port: Port) -> None:
+        """Make a port that was reserved anybody's; nothing must be plugged in."""
+        assert not port.endpoints
+        if port.keeper is not None and port.keeper.station is not None:
+            del self._owners[port.keeper.station]
+        port.keeper = port.guard = None
+        self.set_pvid(port, DEFAULT_VID)
+        for vid in list(port.tagged):
+            self.remove_tagged(port, vid)
+        port.allocatable = True
+        self.ports.vacate(port)
+
+    def present(self, port: Port, now: float) -> None:
+        """Enter the station that a reserved port presents: it neither ages nor moves."""
+        if port.keeper is not None and port.keeper.station is not None:
+            self.fdb.add_static(port.pvid, port.keeper.station, port, now)
+
     def remove_port(self, port: Port) -> None:
         """Delete a port that nothing is plugged into, with its VLANs and all entries of its stations."""
         self.fdb.forget_port(port)
@@ -345,6 +398,8 @@ class Bridge:
             existing = self.ports.get(number)
             port = self.create_port(number) if existing is None else existing
             reason = self._refusal(port, user, groups)
+            if port.keeper is not None and port.keeper != link.profile:
+                reason = "it is kept for another"
             if reason is not None:
                 raise self._refused(port, link, reason, f"port {number}: {reason}")
         endpoint = Endpoint(self._free_endpoint_id(), port, link, user)
@@ -404,6 +459,10 @@ class Bridge:
         if not port.endpoints:
             self.events.put(PortRemoved(port=port.number))
             self.fdb.flush(port=port)
+            if port.keeper is not None and port.keeper.station is not None:
+                self.fdb.delete(port.pvid, port.keeper.station)
+            if port.guard is not None:
+                port.guard.reset()
             self.open_port(port, OpenCause.LINK_LEFT)
             self.ports.vacate(port)
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vport.links.base import Link, Listener, Sink
+    from vport.profile import PortProfile
     from vport.train import Train
     from vswitch.bridge import Bridge
     from vswitch.events import Event
@@ -65,10 +66,23 @@ class Fabric:
         """
         try:
             endpoint = self.bridge.plug(link, port, user=user, by_operator=by_operator)
+            self.bridge.present(endpoint.port, self.clock())
             place = self._places[endpoint] = Place(self, endpoint, listener)
         finally:
             self.publish_events()
         return place
+
+    def reserve(self, profile: PortProfile) -> PortProfile:
+        """Keep a port for the links with a profile (``links.base.PortKeeper``)."""
+        keeper = self.bridge.reserve(profile).keeper
+        assert keeper is not None
+        return keeper
+
+    def release(self, profile: PortProfile) -> None:
+        """Give a kept port back (``links.base.PortKeeper``)."""
+        port = None if profile.number is None else self.bridge.ports.get(profile.number)
+        if port is not None and port.keeper == profile:
+            self.bridge.release(port)
 
     def eject(self, endpoint: Endpoint, reason: str) -> None:
         """Take an endpoint out of its port and close its link."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vport.links.base import Link, Sink
+    from vport.profile import PortProfile, StationGuard
     from vport.train import Train
     from vswitch.guards.mac_limit import MacLimit
     from vswitch.guards.port_guards import Shut
@@ -37,6 +38,7 @@ class DiscardReason(StrEnum):
     """Why the relay did not forward a received frame."""
 
     RUNT = "shorter than an Ethernet header"
+    FOREIGN_SOURCE = "source address that does not belong on this port"
     MULTICAST_SOURCE = "multicast source address"
     ZERO_SOURCE = "zero source address"
     RESERVED_ADDRESS = "reserved group address"
@@ -95,6 +97,8 @@ class Port:
         allocatable: whether newcomers that ask for no number may be given this port.
         access: who may plug in.
         description: what the operator calls it.
+        keeper: whose links alone may be plugged in, None for anybody's.
+        guard: which source addresses may come in, None for any.
         endpoints: the links plugged in, oldest first. All of them get what leaves the port; they do
             not hear each other.
         guards: what the operator wants the port guarded against.
@@ -111,8 +115,10 @@ class Port:
         "counters",
         "description",
         "endpoints",
+        "guard",
         "guards",
         "incoming",
+        "keeper",
         "mac_limit",
         "number",
         "outgoing",
@@ -129,6 +135,8 @@ class Port:
         self.description = ""
         self.pvid = Vid(0)
         self.tagged: set[Vid] = set()
+        self.keeper: PortProfile | None = None
+        self.guard: StationGuard | None = None
         self.endpoints: list[Endpoint] = []
         self.counters = PortCounters()
         self.guards = PortGuards()

@@ -25,6 +25,7 @@ from vport.locator import (
     UnixLocator,
     VdeLocator,
     VxlanLocator,
+    WireguardLocator,
     parse,
 )
 
@@ -48,6 +49,10 @@ async def open_link(locator: Locator | str) -> Link:
             from vport.links.udp import open_udp_client
 
             return await open_udp_client(locator)
+        case WireguardLocator():
+            from vport.links.wireguard import open_wireguard_client
+
+            return await open_wireguard_client(locator)
         case TapLocator():
             from vport.links.tap import open_tap
 
@@ -116,6 +121,10 @@ async def open_listener(locator: Locator | str) -> Listener:
             from vport.links.udp import open_udp_listener
 
             return await open_udp_listener(locator)
+        case WireguardLocator():
+            from vport.links.wireguard import open_wireguard_listener
+
+            return await open_wireguard_listener(locator)
         case VdeLocator():
             from vport.links.vde import open_vde_listener
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vport.ethernet import MacAddress
+    from vport.links.base import Listener
     from vport.locator import Locator
     from vport.shell.message import Category
     from vswitch.access import Accounts
@@ -74,6 +75,10 @@ class Plugboard(Protocol):
     @property
     def listeners(self) -> Sequence[ListenerInfo]:
         """The listeners by number."""
+
+    @property
+    def open_listeners(self) -> Sequence[Listener]:
+        """The listeners themselves, in the same order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from vswitch.management import (
     general,
     guard,
     impair,
+    peer,
     plugin,
     port_links,
     slirp,
@@ -36,6 +37,7 @@ def switch_catalog() -> Catalog:
             slirp.MENU,
             dhcp.MENU,
             guard.MENU,
+            peer.MENU,
             config.MENU,
         )
     )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from vport.links.base import Listener
     from vport.locator import Locator
     from vport.shell.message import Category
     from vswitch.events import Event
@@ -66,6 +67,7 @@ class FakePlugboard:
     def __init__(self, fabric: Fabric) -> None:
         self._fabric = fabric
         self._listeners: dict[int, str] = {}
+        self.open_listeners: list[Listener] = []
 
     async def attach(self, locator: Locator, port: int | None) -> Endpoint:
         await trio.lowlevel.checkpoint()
