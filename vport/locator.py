@@ -212,7 +212,8 @@ def parse(text: str) -> Locator:
     try:
         return SCHEMES[scheme].read_text(rest)
     except SettingsError as error:
-        raise SettingsError(f"{text}: {error}") from None
+        shown = text.partition("?")[0] if SCHEMES[scheme].may_hold_secrets else text
+        raise SettingsError(f"{shown}: {error}") from None
 
 
 def explain() -> str:

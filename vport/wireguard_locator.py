@@ -53,6 +53,7 @@ class WireguardLocator(Locator):
     form: ClassVar[str] = "wg:///FILE, wg://HOST:PORT?peer=KEY&key=@FILE, listening: wg://[ADDRESS]:PORT"
     summary: ClassVar[str] = "WireGuard: encrypted, authenticated; Ethernet for vport, IP for stock clients"
     can_listen: ClassVar[bool] = True
+    may_hold_secrets: ClassVar[bool] = True
 
     file: str = ""
     host: str = ""
