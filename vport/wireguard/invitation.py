@@ -97,6 +97,8 @@ def decode_token(text: str) -> Invitation:
         SettingsError: it is cut off or mistyped, or of a later version; the message does not repeat it.
     """
     text = text.strip()
+    if "+" in text or "/" in text:  # which Python's decoder takes for - and _
+        raise SettingsError("this is no token: it has other characters than base64url")
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
