@@ -6,6 +6,7 @@ import logging
 import random
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -14,7 +15,7 @@ from vport.cable import Cable
 from vport.cable_shell import BANNER, PROMPT, cable_catalog, transition_messages
 from vport.errors import SettingsError
 from vport.links import open_link
-from vport.locator import UdpLocator
+from vport.locator import TapLocator, UdpLocator, WireguardLocator
 from vport.loop_probe import LoopProbe
 from vport.pidfile import PidFile
 from vport.progress import Progress, summary
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from vport.daemon import Daemon
     from vport.impairment import Wire
     from vport.impairment.markov import Transition
+    from vport.links.base import Link
 
 logger = logging.getLogger(__name__)
 
@@ -50,16 +52,12 @@ async def run(settings: CableSettings, daemon: Daemon | None = None) -> None:
         logger.info("this run can be repeated with --seed %s", wire.seed)
     if str(settings.first) == str(settings.second):
         logger.warning("both ends are %s: if that is one LAN, this cable makes a loop in it", settings.first)
-    # The device first: when that is not permitted, nothing has been said to the network yet.
-    places = sorted((settings.first, settings.second), key=lambda place: isinstance(place, UdpLocator))
     with ExitStack() as stack:
         if settings.pidfile is not None:
             stack.enter_context(PidFile(settings.pidfile))
-        links = {}
-        for place in (0, 1) if places[0] is settings.first else (1, 0):
-            locator = (settings.first, settings.second)[place]
-            links[place] = stack.enter_context(await open_link(locator))
-            logger.info("%s is open", links[place].description)
+        links = await _open_places(settings, stack)
+        for link in links:
+            logger.info("%s is open", link.description)
         program = _CableProgram(settings, wire, daemon)
         program.cable = Cable(
             links[0],
@@ -73,6 +71,26 @@ async def run(settings: CableSettings, daemon: Daemon | None = None) -> None:
         finally:
             for line in summary(wire):
                 logger.info("%s", line)
+
+
+async def _open_places(settings: CableSettings, stack: ExitStack) -> tuple[Link, Link]:
+    """Open both ends: the device first, for where that is not permitted nothing has been said yet.
+
+    A TAP at one end of a tunnel, without an MTU of its own, gets the one that fits the network below.
+    """
+    first, second = settings.first, settings.second
+    for tunnel, device in ((first, second), (second, first)):
+        if isinstance(tunnel, WireguardLocator) and isinstance(device, TapLocator) and device.mtu is None:
+            from vport.links.wireguard import open_wireguard_client
+
+            client = stack.enter_context(await open_wireguard_client(tunnel))  # says nothing before it runs
+            tap = stack.enter_context(await open_link(replace(device, mtu=await client.lan_mtu())))
+            return (client, tap) if tunnel is first else (tap, client)
+    if isinstance(first, UdpLocator | WireguardLocator):
+        other = stack.enter_context(await open_link(second))
+        return stack.enter_context(await open_link(first)), other
+    one = stack.enter_context(await open_link(first))
+    return one, stack.enter_context(await open_link(second))
 
 
 class _CableProgram:

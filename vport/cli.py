@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_TAP: Final = "tapyuan"
 DEFAULT_MTU: Final = 1400  # raw UDP over IPv6 with a VLAN tag still fits an underlay of 1466 bytes
 
+WORDS: Final = ("genkey", "genpsk", "pubkey", "join")  # commands of their own: see wireguard_commands
 FAULTS: Final = (
     (("-l", "--loss"), "PERCENT", "frames lost"),
     (("-L", "--lostburst"), "FRAMES", "mean length of bursts of lost frames"),
@@ -54,6 +55,11 @@ port and a TAP device of this machine, which thereby joins the switch's LAN:
   vport SERVER PORT        join the LAN of the switch at SERVER, UDP port PORT, with a TAP device;
                            short for: vport udp://SERVER:PORT tap://tapyuan?mtu=1400
   vport LOCATOR LOCATOR    join any two places; vport --list explains the locators
+  vport slirp LOCATOR      give the LAN there a way out, with NAT, DHCP and DNS, without root;
+                           short for: vport LOCATOR slirp://10.0.2.0/24
+  vport join TOKEN         join a switch that sent an invitation (peer/invite), encrypted
+  vport genkey             make a private key for WireGuard; vport pubkey reads one and prints its public
+                           key, vport genpsk makes a preshared key: all as wg does
   vport lan up FILE        build a LAN of bridges, namespaces, NAT and such cables; see vport lan --help
 
 The cable can have faults: --loss, --delay and the others below. Runs in the foreground, unless --daemon is
@@ -83,7 +89,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
         prog="vport",
-        usage="vport [options] SERVER PORT | vport [options] LOCATOR LOCATOR | vport --list | vport lan …",
+        usage="vport [options] SERVER PORT | vport [options] LOCATOR LOCATOR | vport COMMAND …",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -181,6 +187,8 @@ def read_locators(arguments: argparse.Namespace) -> tuple[Locator, Locator]:
             f"expected SERVER PORT or two locators, but got {len(arguments.places)} arguments; see --help"
         )
     first, second = arguments.places
+    if first == "slirp" and ":/" in second:
+        first, second = second, "slirp://"
     if ":/" not in first and ":" not in second:
         return _server_locator(first, second), _tap_locator(arguments)
     for name in ("tap", "address", "mtu"):
@@ -208,7 +216,11 @@ def _tap_locator(arguments: argparse.Namespace) -> TapLocator:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; give its exit status."""
-    words = sys.argv[1:] if argv is None else list(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in WORDS:
+        from vport.wireguard_commands import run_word
+
+        return run_word(words)
     if words[:1] == ["lan"] and (len(words) == 1 or not words[1].isdecimal()):  # "lan 9999": a server's name
         from vport.lan.cli import main as lan_main
 

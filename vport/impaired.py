@@ -28,19 +28,20 @@ if TYPE_CHECKING:
 class Entry:
     """Where the frames of one direction go in (``links.base.Sink``)."""
 
-    __slots__ = ("_channel", "_exit", "_wire")
+    __slots__ = ("_channel", "_deliver_exit", "_flush_exit", "_wire")
 
     def __init__(self, wire: ImpairedWire, channel: Impairment, exit_: Sink) -> None:
         self._wire = wire
         self._channel = channel
-        self._exit = exit_
+        self._deliver_exit = exit_.deliver
+        self._flush_exit = exit_.flush
 
     def deliver(self, train: Train) -> None:
         """Take a train: passed on at once where the wire is clear, else copied frame by frame."""
         channel = self._channel
         if channel.is_clear:
             channel.bypass(train.count, train.wire_bytes)
-            self._exit.deliver(train)
+            self._deliver_exit(train)
             return
         try:
             frames = plain(train).frames()
@@ -53,21 +54,21 @@ class Entry:
 
     def flush(self) -> None:
         """Finish with the trains delivered so far."""
-        if self._channel.waiting:
+        if not self._channel.is_clear:
             self._wire.pass_on(self)
-        self._exit.flush()
+        self._flush_exit()
 
     def pass_due(self, now: float) -> bool:
         """Deliver what is due at ``now``, neighbours of one size as one train; tell whether there was any."""
         frames = self._channel.due(now)
         for size, group in groupby(frames, key=len):
-            self._exit.deliver(Train(b"".join(group), size or 1))
+            self._deliver_exit(Train(b"".join(group), size or 1))
         return bool(frames)
 
     def finish(self, now: float) -> None:
         """Deliver what is due at ``now`` and flush."""
         if self._channel.waiting and self.pass_due(now):
-            self._exit.flush()
+            self._flush_exit()
 
 
 class ImpairedWire:

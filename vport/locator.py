@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 from vport.device_locators import PacketLocator, TunLocator, VxlanLocator
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, format_mac
+from vport.lan_locators import DhcpLocator, SlirpLocator
 from vport.locator_fields import (
     SAFE,
     InterfaceAddress,
@@ -44,16 +45,19 @@ from vport.stream_locators import (
     UnixLocator,
     VdeLocator,
 )
+from vport.wireguard_locator import WireguardLocator
 
 __all__ = [
     "SCHEMES",
     "CmdLocator",
+    "DhcpLocator",
     "HostLocator",
     "InterfaceAddress",
     "IpAddress",
     "Locator",
     "PacketLocator",
     "RouterLocator",
+    "SlirpLocator",
     "StdioLocator",
     "TapLocator",
     "TcpLocator",
@@ -63,6 +67,7 @@ __all__ = [
     "UnixgramLocator",
     "VdeLocator",
     "VxlanLocator",
+    "WireguardLocator",
     "explain",
     "file_path",
     "integer",
@@ -185,6 +190,7 @@ SCHEMES: Final[dict[str, type[Locator]]] = {
     locator.scheme: locator
     for locator in (
         UdpLocator,
+        WireguardLocator,
         TapLocator,
         HostLocator,
         RouterLocator,
@@ -194,6 +200,8 @@ SCHEMES: Final[dict[str, type[Locator]]] = {
         UnixgramLocator,
         StdioLocator,
         CmdLocator,
+        SlirpLocator,
+        DhcpLocator,
         PacketLocator,
         TunLocator,
         VxlanLocator,
@@ -217,7 +225,8 @@ def parse(text: str) -> Locator:
     try:
         return SCHEMES[scheme].read_text(rest)
     except SettingsError as error:
-        raise SettingsError(f"{text}: {error}") from None
+        shown = text.partition("?")[0] if SCHEMES[scheme].may_hold_secrets else text
+        raise SettingsError(f"{shown}: {error}") from None
 
 
 def explain() -> str:

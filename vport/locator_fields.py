@@ -195,12 +195,15 @@ class Locator:
         scheme: the word in front of the colon.
         form: how the target is written, for help texts.
         summary: what it carries, in a phrase.
+        can_listen: whether it names listeners too.
+        may_hold_secrets: whether a wrong option may be one, so that no error repeats it.
     """
 
     scheme: ClassVar[str]
     form: ClassVar[str]
     summary: ClassVar[str]
     can_listen: ClassVar[bool] = False
+    may_hold_secrets: ClassVar[bool] = False
 
     @classmethod
     def prefix(cls) -> str:

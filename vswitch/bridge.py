@@ -11,6 +11,7 @@ is a group or zero are discarded.
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import RefusedError
@@ -24,8 +25,10 @@ from vport.ethernet import (
     Vid,
     unpack_addresses,
 )
+from vport.profile import StationGuard
 from vport.train import runs
 from vswitch.access import refusal
+from vswitch.arrivals import Arrivals
 from vswitch.events import (
     AccessRefused,
     EndpointAdded,
@@ -35,6 +38,9 @@ from vswitch.events import (
     PortRemoved,
 )
 from vswitch.fdb import Fdb, FdbSettings
+from vswitch.flood_limit import calm
+from vswitch.guards.loop_detection import PROBE_ADDRESS
+from vswitch.guards.port_guards import Shut, ShutReason
 from vswitch.ports import (
     DEFAULT_PORT_LIMIT,
     NO_VLAN,
@@ -43,19 +49,25 @@ from vswitch.ports import (
     Port,
     PortTable,
 )
-from vswitch.vlan import DEFAULT_VID, PortState, Vlan, form
+from vswitch.topology_events import AddressLimitReached, OpenCause, PortOpened, PortShutDown
+from vswitch.vlan import DEFAULT_VID, PortState, Stale, Vlan, form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from vport.links.base import Link
+    from vport.profile import PortProfile
     from vport.train import Train
+    from vswitch.guards.loop_detection import LoopDetector
+    from vswitch.guards.port_guards import PortGuards
 
 Egress = list[tuple[Port, "Train"]]
 
 _unpack_tci: Final = struct.Struct("!H").unpack_from
 _VID_MASK: Final = 0x0FFF
 _ZERO: Final = bytes(6)
+_RESERVED: Final = frozenset(RESERVED_GROUP_PREFIX + bytes((last,)) for last in range(16))
+_SPECIAL: Final = _RESERVED | {PROBE_ADDRESS}
 
 
 class Bridge:
@@ -69,6 +81,12 @@ class Bridge:
     Attributes:
         events: what happened, for the shell to drain.
         is_hub: every frame goes to all other ports, unseen and unlearned.
+        has_spanning_tree: BPDUs are for the switch itself and not relayed.
+        loops: knows the switch's own probes when they come back, None where none are sent.
+        arrivals: frames for the switch itself.
+        stale: ports in VLANs whose membership, or what is plugged in, changed since spanning tree and
+            guards last looked; ``NO_VLAN`` stands for the port itself.
+        storms: ports that storm control took frames from since it last reported.
     """
 
     def __init__(
@@ -82,9 +100,15 @@ class Bridge:
         self.fdb = Fdb(fdb or FdbSettings(), self.events)
         self.ports = PortTable(port_limit)
         self.vlans: dict[Vid, Vlan] = {}
+        self.has_spanning_tree = False
+        self.loops: LoopDetector | None = None
+        self.arrivals = Arrivals()
+        self.stale: Stale = set()
+        self.storms: set[Port] = set()
         self.create_vlan(DEFAULT_VID)
         self.is_hub = False
         self._active_ports: list[Port] | None = None
+        self._owners: dict[bytes, Port] = {}  # stations that we present ourselves, by MAC address
         self._next_endpoint = 1
         self._endpoints: dict[int, Endpoint] = {}
 
@@ -104,8 +128,10 @@ class Bridge:
         port.counters.frames_in += train.count
         port.counters.bytes_in += train.wire_bytes
         out: Egress = []
-        if self.is_hub:
-            self._repeat(port, train, out)
+        if port.shut is not None:
+            port.discard(DiscardReason.SHUT, train)
+        elif self.is_hub:
+            self._repeat(port, train, now, out)
         elif train.offload is not None or len(train.data) <= train.frame_size:
             self._relay(port, train, now, out)
         else:
@@ -113,12 +139,21 @@ class Bridge:
                 self._relay(port, run, now, out)
         return out
 
-    def _repeat(self, port: Port, train: Train, out: Egress) -> None:
-        """Do what a hub does: send to every other active port."""
+    def _repeat(self, port: Port, train: Train, now: float, out: Egress) -> None:
+        """Do what a hub does: send to every other active port. Guards work in a hub, too."""
         if len(train.data) < HEADER_SIZE:
             port.discard(DiscardReason.RUNT, train)
             return
-        out += [(other, train) for other in self.active_ports if other is not port]
+        destination = bytes(train.data[:6])
+        if destination in _SPECIAL and self._is_for_us(port, destination, train):
+            return
+        admitted: Train | None = train
+        if port.storm is not None and destination[0] & 1:
+            admitted = calm(port, destination, train, now, self.storms)
+        if admitted is not None:
+            out += [
+                (other, admitted) for other in self.active_ports if other is not port and other.shut is None
+            ]
 
     def _relay(self, port: Port, train: Train, now: float, out: Egress) -> None:
         """Relay a run: frames that share their header."""
@@ -131,44 +166,92 @@ class Bridge:
                 DiscardReason.MULTICAST_SOURCE if source[0] & 1 else DiscardReason.ZERO_SOURCE, train
             )
             return
-        if destination[:5] == RESERVED_GROUP_PREFIX and self._stays_on_link(destination):
-            port.discard(DiscardReason.RESERVED_ADDRESS, train)
+        if port.guard is not None and not port.guard.admits(source):
+            port.discard(DiscardReason.FOREIGN_SOURCE, train)
+            return
+        if destination in _SPECIAL and self._stays_here(port, destination, train):
             return
         classified = self._classify(port, train, ethertype)
         if classified is None:
             return
         vlan, tci = classified
-        if vlan.states and vlan.state(port) is not PortState.FORWARDING:
-            if vlan.state(port) is PortState.LEARNING:
-                self._learn(vlan, destination, source, port, now)
+        if vlan.states is not None and vlan.state(port) is not PortState.FORWARDING:
+            is_learning = vlan.state(port) is PortState.LEARNING
+            if is_learning and not self._learn(vlan, destination, source, port, train, now):
+                return
             port.discard(DiscardReason.PORT_DISCARDING, train)
             return
-        self._learn(vlan, destination, source, port, now)
+        if not self._learn(vlan, destination, source, port, train, now):
+            return
         target = vlan.table.get(destination)
         if target is None:
-            self._flood(port, vlan, train, tci, out)
+            admitted = train if port.storm is None else calm(port, destination, train, now, self.storms)
+            if admitted is not None:
+                self._flood(port, vlan, admitted, tci, out)
         elif target.port is port:
             port.discard(DiscardReason.SAME_PORT, train)
         else:
             self._unicast(target.port, vlan, train, tci, out)
 
-    def _learn(self, vlan: Vlan, destination: bytes, source: bytes, port: Port, now: float) -> None:
-        """Learn where ``source`` is (802.1Q-2018 8.7); the usual case, nothing new, costs one look-up."""
+    def _learn(
+        self, vlan: Vlan, destination: bytes, source: bytes, port: Port, train: Train, now: float
+    ) -> bool:
+        """Learn where ``source`` is (802.1Q-2018 8.7); the usual case, nothing new, costs one look-up.
+
+        Tells whether the frames may pass. Those of an address that belongs to another port, or is beyond
+        the port's limit, may not, and are counted.
+        """
         entry = vlan.table.get(source)
         if entry is not None and entry.port is port:
             entry.last_seen = now
-            return
+            return True
+        if self._owners.get(source, port) is not port:
+            port.discard(DiscardReason.FOREIGN_SOURCE, train)
+            return False
+        if port.mac_limit is not None and not self._has_room(port, vlan.vid, MacAddress(source), train, now):
+            port.discard(DiscardReason.MAC_LIMIT, train)
+            return False
         target = vlan.table.get(destination)
         proven = destination == source or (target is not None and target.port is not port)
         self.fdb.learn(vlan.vid, MacAddress(source), port, now, proven=proven)
+        return True
 
-    @staticmethod
-    def _stays_on_link(destination: bytes) -> bool:
-        """Whether a frame to this address, ``01-80-C2-00-00-xx``, is not relayed (802.1Q-2018 8.6.3).
+    def _has_room(self, port: Port, vid: Vid, mac: MacAddress, train: Train, now: float) -> bool:
+        """Whether one more address may be learned on ``port``, and do what its limit says where not."""
+        assert port.mac_limit is not None
+        learned = self.fdb.count(port)
+        is_admitted, exceeded = port.mac_limit.admit(learned, vid, mac, train.count, now)
+        if exceeded is not None:
+            self.events.put(AddressLimitReached(port=port.number, exceeded=exceeded))
+            if exceeded.is_shut:
+                detail = f"more than {exceeded.limit} addresses"
+                recover_at = exceeded.recover_at
+                self.shut_port(
+                    port, Shut(reason=ShutReason.MAC_LIMIT, detail=detail, since=now, recover_at=recover_at)
+                )
+        return is_admitted
 
-        BPDUs pass while no spanning tree runs here, so that the neighbours' can see through us.
+    def _stays_here(self, port: Port, destination: bytes, train: Train) -> bool:
+        """Whether a frame to one of the special addresses goes no further (802.1Q-2018 8.6.3).
+
+        BPDUs pass while no spanning tree runs here, so that the neighbours can see each other through us.
         """
-        return destination[5] <= 0x0F and destination != BRIDGE_GROUP_ADDRESS
+        if destination in _RESERVED and destination != BRIDGE_GROUP_ADDRESS:
+            port.discard(DiscardReason.RESERVED_ADDRESS, train)
+            return True
+        return self._is_for_us(port, destination, train)
+
+    def _is_for_us(self, port: Port, destination: bytes, train: Train) -> bool:
+        """Set BPDUs aside that spanning tree or a guard must see, and probes of ours that came back."""
+        if destination == PROBE_ADDRESS:
+            is_ours = self.loops is not None and self.loops.is_own(train.data)
+        else:
+            is_ours = destination == BRIDGE_GROUP_ADDRESS and (
+                self.has_spanning_tree or port.guards.hears_bpdus
+            )
+        if is_ours and (lost := self.arrivals.put(port, train)):
+            port.counters.discards[DiscardReason.OVERRUN] += lost
+        return is_ours
 
     def _classify(self, port: Port, train: Train, ethertype: int) -> tuple[Vlan, int | None] | None:
         """Find the VLAN of a run and the tag that counts; None when it was discarded (802.1Q-2018 6.9).
@@ -212,7 +295,9 @@ class Bridge:
     @staticmethod
     def _unicast(port: Port, vlan: Vlan, train: Train, tci: int | None, out: Egress) -> None:
         member = vlan.member(port)
-        if member is not None and port.endpoints and vlan.state(port) is PortState.FORWARDING:
+        if member is None or not port.endpoints or port.shut is not None:
+            return
+        if vlan.state(port) is PortState.FORWARDING:
             out.append((port, form(train, vlan.vid, tci, is_tagged=member.is_tagged)))
 
     # --- ports and endpoints ---
@@ -236,6 +321,47 @@ class Bridge:
         self.vlans[DEFAULT_VID].add(port, is_tagged=False)
         self.events.put(PortAdded(port=port.number))
         return port
+
+    def reserve(self, profile: PortProfile) -> Port:
+        """Make the port that ``profile`` describes, or set up an existing one; VLANs come with it.
+
+        Raises:
+            RefusedError: the port is in use or kept for another, or none is free.
+        """
+        port = self.ports.get(profile.number) if profile.number is not None else None
+        if port is None:
+            port = self.create_port(profile.number, allocatable=False)
+        elif port.keeper is not None or port.endpoints:
+            raise RefusedError(f"port {port.number} is another's")
+        port.allocatable = False
+        for vid in {profile.pvid, *profile.tagged} - self.vlans.keys():
+            self.create_vlan(vid)
+        self.set_pvid(port, profile.pvid)
+        for vid in profile.tagged:
+            self.add_tagged(port, vid)
+        if StationGuard.is_needed(profile):
+            port.guard = StationGuard(profile)
+        if profile.station is not None:
+            self._owners[profile.station] = port
+        port.keeper = replace(profile, number=port.number)
+        return port
+
+    def release(self, port: Port) -> None:
+        """Make a port that was reserved anybody's; nothing must be plugged in."""
+        assert not port.endpoints
+        if port.keeper is not None and port.keeper.station is not None:
+            del self._owners[port.keeper.station]
+        port.keeper = port.guard = None
+        self.set_pvid(port, DEFAULT_VID)
+        for vid in list(port.tagged):
+            self.remove_tagged(port, vid)
+        port.allocatable = True
+        self.ports.vacate(port)
+
+    def present(self, port: Port, now: float) -> None:
+        """Enter the station that a reserved port presents: it neither ages nor moves."""
+        if port.keeper is not None and port.keeper.station is not None:
+            self.fdb.add_static(port.pvid, port.keeper.station, port, now)
 
     def remove_port(self, port: Port) -> None:
         """Delete a port that nothing is plugged into, with its VLANs and all entries of its stations."""
@@ -272,6 +398,8 @@ class Bridge:
             existing = self.ports.get(number)
             port = self.create_port(number) if existing is None else existing
             reason = self._refusal(port, user, groups)
+            if port.keeper is not None and port.keeper != link.profile:
+                reason = "it is kept for another"
             if reason is not None:
                 raise self._refused(port, link, reason, f"port {number}: {reason}")
         endpoint = Endpoint(self._free_endpoint_id(), port, link, user)
@@ -327,10 +455,15 @@ class Bridge:
                 reason=reason,
             )
         )
+        self._activity_changed(port)
         if not port.endpoints:
             self.events.put(PortRemoved(port=port.number))
             self.fdb.flush(port=port)
-            self._activity_changed(port)
+            if port.keeper is not None and port.keeper.station is not None:
+                self.fdb.delete(port.pvid, port.keeper.station)
+            if port.guard is not None:
+                port.guard.reset()
+            self.open_port(port, OpenCause.LINK_LEFT)
             self.ports.vacate(port)
 
     def _free_endpoint_id(self) -> int:
@@ -351,13 +484,40 @@ class Bridge:
     def _activity_changed(self, port: Port) -> None:
         self._active_ports = None
         for vid in {DEFAULT_VID, port.pvid, *port.tagged} - {NO_VLAN}:
-            self.vlans[vid].invalidate()
+            self.vlans[vid].invalidate(port)
+        self.stale.add((NO_VLAN, port))
+
+    # --- guards ---
+
+    def shut_port(self, port: Port, shut: Shut) -> None:
+        """Let a port carry nothing, both ways, and forget what was learned on it."""
+        port.shut = shut
+        self.fdb.flush(port=port)
+        self._activity_changed(port)
+        self.events.put(PortShutDown(port=port.number, shut=shut))
+
+    def open_port(self, port: Port, cause: OpenCause) -> None:
+        """Let a port that a guard shut work again; no effect on any other."""
+        if port.shut is None:
+            return
+        reason, port.shut = port.shut.reason, None
+        if port.mac_limit is not None:
+            port.mac_limit.link_returned()
+        self._activity_changed(port)
+        self.events.put(PortOpened(port=port.number, reason=reason, cause=cause))
+
+    def set_guards(self, port: Port, guards: PortGuards) -> None:
+        """Change what a port is guarded against."""
+        port.guards = guards
+        self._activity_changed(port)
 
     # --- VLANs ---
 
     def create_vlan(self, vid: Vid) -> Vlan:
         """Make a VLAN without members; the caller has checked that it does not exist."""
-        vlan = self.vlans[vid] = Vlan(vid, self.fdb.table(vid))
+        vlan = self.vlans[vid] = Vlan(vid, self.fdb.table(vid), self.stale)
+        if self.has_spanning_tree:
+            vlan.govern(is_governed=True)
         return vlan
 
     def remove_vlan(self, vid: Vid) -> None:

@@ -10,6 +10,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from vswitch.topology_events import TopologyEvent
+
 if TYPE_CHECKING:
     from vport.ethernet import MacAddress, Vid
     from vswitch.ports import PortNumber
@@ -43,6 +45,19 @@ class StationMoved:
     vid: Vid
     old: PortNumber
     new: PortNumber
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationStrayed:
+    """A frame of a station came in on another port while it was heard on its own: a loop, or a copy.
+
+    In a loop every frame is such a one; only a sample of them is told.
+    """
+
+    mac: MacAddress
+    vid: Vid
+    port: PortNumber
+    seen: PortNumber
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +106,12 @@ Event = (
     FdbEntryAdded
     | FdbEntryRemoved
     | StationMoved
+    | StationStrayed
     | PortAdded
     | PortRemoved
     | EndpointAdded
     | EndpointRemoved
+    | TopologyEvent
     | AccessRefused
 )
 

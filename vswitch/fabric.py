@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vport.links.base import Link, Listener, Sink
+    from vport.profile import PortProfile
     from vport.train import Train
     from vswitch.bridge import Bridge
     from vswitch.events import Event
@@ -27,6 +28,7 @@ class Fabric:
         publish: is handed what happened, after each batch of frames and each change.
 
     Attributes:
+        attend: is called before that, for what the bridge has for the switch itself.
         relay: decides what leaves where: the bridge itself, or whoever looks at frames before and behind it.
     """
 
@@ -38,6 +40,7 @@ class Fabric:
         self.relay = bridge.receive
         self._publish = publish
         self._places: dict[Endpoint, Place] = {}
+        self.attend: Callable[[], None] = lambda: None
         self.unflushed: dict[object, Link | Sink] = {}  # what was given something, one for each outlet
 
     def attach(
@@ -63,10 +66,23 @@ class Fabric:
         """
         try:
             endpoint = self.bridge.plug(link, port, user=user, by_operator=by_operator)
+            self.bridge.present(endpoint.port, self.clock())
             place = self._places[endpoint] = Place(self, endpoint, listener)
         finally:
             self.publish_events()
         return place
+
+    def reserve(self, profile: PortProfile) -> PortProfile:
+        """Keep a port for the links with a profile (``links.base.PortKeeper``)."""
+        keeper = self.bridge.reserve(profile).keeper
+        assert keeper is not None
+        return keeper
+
+    def release(self, profile: PortProfile) -> None:
+        """Give a kept port back (``links.base.PortKeeper``)."""
+        port = None if profile.number is None else self.bridge.ports.get(profile.number)
+        if port is not None and port.keeper == profile:
+            self.bridge.release(port)
 
     def eject(self, endpoint: Endpoint, reason: str) -> None:
         """Take an endpoint out of its port and close its link."""
@@ -85,6 +101,7 @@ class Fabric:
 
     def publish_events(self) -> None:
         """Hand over what happened in the bridge since the last time."""
+        self.attend()
         if self.bridge.events:
             self._publish(self.bridge.events.drain())
 
@@ -99,8 +116,11 @@ class Fabric:
             unflushed, self.unflushed = self.unflushed, {}
             for link in unflushed.values():
                 link.flush()
-        if self.bridge.events:
+        bridge = self.bridge
+        if bridge.arrivals or bridge.storms or bridge.stale:
             self.publish_events()
+        elif bridge.events:
+            self._publish(bridge.events.drain())
 
 
 class Place:

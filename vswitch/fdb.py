@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import SettingsError
-from vswitch.events import EventQueue, FdbEntryAdded, FdbEntryRemoved, StationMoved
+from vswitch.events import EventQueue, FdbEntryAdded, FdbEntryRemoved, StationMoved, StationStrayed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 TIME_MAX: Final = 1_000_000  # seconds; the standard's upper bound of the ageing time (802.1Q-2018 table 8-7)
 CAPACITY_MAX: Final = 1 << 20
+_STRAY_INTERVAL: Final = 0.005  # seconds between two reports of strays: in a loop every frame is one
 _SECOND_CHANCES: Final = 8  # entries looked at before one that was heard of lately is evicted all the same
 
 
@@ -90,6 +91,7 @@ class Fdb:
         self._by_port: dict[Port, dict[FdbEntry, None]] = {}  # dynamic entries, oldest first
         self._static: dict[FdbEntry, None] = {}
         self._size = 0
+        self._next_stray = 0.0
 
     @property
     def settings(self) -> FdbSettings:
@@ -119,6 +121,10 @@ class Fdb:
         for table in list(self._tables.values()):
             yield from list(table.values())
 
+    def count(self, port: Port) -> int:
+        """Count the entries of a port, in all VLANs."""
+        return len(self._by_port.get(port, ()))
+
     def table(self, vid: Vid) -> dict[bytes, FdbEntry]:
         """Give the entries of a VLAN by MAC address: for the relay to look up in, not to change."""
         return self._tables.setdefault(vid, {})
@@ -139,6 +145,9 @@ class Fdb:
             entry.last_seen = now
         elif proven or now - entry.last_seen > self._settings.min_persistence:
             self._move(entry, port, now)
+        elif now >= self._next_stray:
+            self._next_stray = now + _STRAY_INTERVAL
+            self._events.put(StationStrayed(mac=mac, vid=vid, port=entry.port.number, seen=port.number))
 
     def add_static(self, vid: Vid, mac: MacAddress, port: Port, now: float) -> None:
         """Configure an entry that neither ages nor moves; it replaces what was learned or configured.

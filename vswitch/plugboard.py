@@ -95,6 +95,11 @@ class Plugboard:
         """Unplug a link and close it; its task ends by itself."""
         self._fabric.eject(endpoint, reason)
 
+    def relocate(self, endpoint: Endpoint, locator: Locator) -> None:
+        """Note that a link was changed by command: ``locator`` would now open it as it is."""
+        if endpoint in self.attached:
+            self.attached[endpoint] = locator
+
     # --- listeners ---
 
     async def listen(self, locator: Locator, *, is_vital: bool = False) -> ListenerInfo:
@@ -107,6 +112,7 @@ class Plugboard:
         Raises:
             SettingsError: the locator names no listener.
             LinkError: it cannot be opened.
+            RefusedError: it wants ports that it cannot have.
         """
         assert self._nursery is not None
         opened: _OpenListener = await self._nursery.start(self._run_listener, locator, is_vital)
@@ -127,6 +133,11 @@ class Plugboard:
         return [self._describe(opened) for opened in self._open.values()]
 
     @property
+    def open_listeners(self) -> list[Listener]:
+        """The listeners themselves, in the same order."""
+        return [opened.listener for opened in self._open.values()]
+
+    @property
     def listening(self) -> list[Locator]:
         """What the listeners were opened from."""
         return [opened.locator for opened in self._open.values()]
@@ -144,6 +155,7 @@ class Plugboard:
         startup = _Startup(task_status, opened)
         try:
             with listener, opened.scope:
+                listener.keep_ports(self._fabric)
                 await listener.serve(_Doorman(self._fabric, listener), task_status=startup)
             self._detach_all(listener)
         except LinkError as error:
@@ -158,6 +170,7 @@ class Plugboard:
     def _detach_all(self, listener: Listener) -> None:
         for endpoint in self._fabric.made_by(listener):
             self._fabric.detach(endpoint, f"{listener.description} was closed")
+        listener.release_ports()
 
 
 class _OpenListener:

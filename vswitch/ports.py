@@ -15,12 +15,17 @@ from typing import TYPE_CHECKING, Final, NewType
 from vport.errors import RefusedError, SettingsError
 from vport.ethernet import Vid
 from vswitch.access import AccessRule
+from vswitch.guards.port_guards import PortGuards
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vport.links.base import Link, Sink
+    from vport.profile import PortProfile, StationGuard
     from vport.train import Train
+    from vswitch.guards.mac_limit import MacLimit
+    from vswitch.guards.port_guards import Shut
+    from vswitch.guards.storm_control import StormControl
 
 PortNumber = NewType("PortNumber", int)
 
@@ -33,6 +38,7 @@ class DiscardReason(StrEnum):
     """Why the relay did not forward a received frame."""
 
     RUNT = "shorter than an Ethernet header"
+    FOREIGN_SOURCE = "source address that does not belong on this port"
     MULTICAST_SOURCE = "multicast source address"
     ZERO_SOURCE = "zero source address"
     RESERVED_ADDRESS = "reserved group address"
@@ -41,6 +47,12 @@ class DiscardReason(StrEnum):
     NOT_MEMBER = "tagged for a VLAN that the port is not in"
     SAME_PORT = "destination is on the port it came from"
     PORT_DISCARDING = "spanning tree keeps the port from forwarding"
+    SHUT = "a guard has shut the port"
+    STORM = "storm control"
+    MAC_LIMIT = "too many addresses behind the port"
+    UNWANTED_BPDU = "BPDU on a port with root guard"
+    BAD_BPDU = "malformed BPDU"
+    OVERRUN = "more for the switch itself than it looks at"
     PLUGIN = "a plugin took it out"
 
 
@@ -85,8 +97,14 @@ class Port:
         allocatable: whether newcomers that ask for no number may be given this port.
         access: who may plug in.
         description: what the operator calls it.
+        keeper: whose links alone may be plugged in, None for anybody's.
+        guard: which source addresses may come in, None for any.
         endpoints: the links plugged in, oldest first. All of them get what leaves the port; they do
             not hear each other.
+        guards: what the operator wants the port guarded against.
+        shut: why a guard keeps it from carrying anything, None while none does.
+        storm: limits what it may flood, None for no limit.
+        mac_limit: limits the addresses learned on it, None for no limit.
         incoming: where received frames go through before the relay, None for nowhere (``impaired_ports``).
         outgoing: the same for frames on their way to the links.
     """
@@ -97,10 +115,16 @@ class Port:
         "counters",
         "description",
         "endpoints",
+        "guard",
+        "guards",
         "incoming",
+        "keeper",
+        "mac_limit",
         "number",
         "outgoing",
         "pvid",
+        "shut",
+        "storm",
         "tagged",
     )
 
@@ -111,8 +135,14 @@ class Port:
         self.description = ""
         self.pvid = Vid(0)
         self.tagged: set[Vid] = set()
+        self.keeper: PortProfile | None = None
+        self.guard: StationGuard | None = None
         self.endpoints: list[Endpoint] = []
         self.counters = PortCounters()
+        self.guards = PortGuards()
+        self.shut: Shut | None = None
+        self.storm: StormControl | None = None
+        self.mac_limit: MacLimit | None = None
         self.incoming: Sink | None = None
         self.outgoing: Sink | None = None
 

@@ -2,9 +2,9 @@
 
 ``SwitchService.run`` opens everything that the settings name, in order, and tells ``started`` when frames can
 flow. Its nursery then holds the plugboard (one task for each listener, one for each attached link), the
-address table's ageing, and the management server. A link that ends leaves its port, the log says why, and
-nothing else notices. An exception that nobody planned for ends the service; on every way out the sockets,
-files and devices that it made are closed.
+address table's ageing, the timer of spanning tree and guards, and the management server. A link that ends
+leaves its port, the log says why, and nothing else notices. An exception that nobody planned for ends the
+service; on every way out the sockets, files and devices that it made are closed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import random
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -25,16 +26,30 @@ from vport.shell.script import failures, run_script
 from vport.shell.server import ManagementServer
 from vport.shell.unix_socket import ManagementSocket
 from vswitch.accounts import SystemAccounts
-from vswitch.events import EndpointAdded, EndpointRemoved, StationMoved
+from vswitch.control_plane import ControlPlane
+from vswitch.events import (
+    AccessRefused,
+    EndpointAdded,
+    EndpointRemoved,
+    FdbEntryAdded,
+    FdbEntryRemoved,
+    PortAdded,
+    PortRemoved,
+    StationMoved,
+    StationStrayed,
+)
 from vswitch.fabric import Fabric
 from vswitch.impaired_ports import ImpairedPorts
 from vswitch.management.control import SocketInfo
 from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
 from vswitch.management.messages import CATEGORIES, describe
+from vswitch.overseer import Overseer
 from vswitch.plugboard import Plugboard
 from vswitch.plugins.shelf import PluginShelf
+from vswitch.spanning_tree import BridgeSettings
 from vswitch.state import capture, make_bridge
+from vswitch.topology_log import is_routine, is_warning, log_line
 
 if TYPE_CHECKING:
     import socket
@@ -43,6 +58,7 @@ if TYPE_CHECKING:
     from vport.shell.message import Category
     from vswitch.config import SwitchSettings
     from vswitch.events import Event
+    from vswitch.topology_events import TopologyEvent
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +69,7 @@ class SwitchService:
     Attributes:
         bridge: the forwarding core.
         fabric: what carries frames between the links.
+        control_plane: spanning tree and guards.
         plugboard: the links and listeners that the switch opens by itself.
         plugins: what was added to the switch.
         accounts: the users and groups of this system.
@@ -75,6 +92,14 @@ class SwitchService:
         self.fabric = Fabric(self.bridge, trio.current_time, self._publish)
         self.impairments = ImpairedPorts(self.fabric)
         self.mac: MacAddress = settings.mac or random_mac(random.SystemRandom())
+        self.control_plane = ControlPlane(
+            self.bridge,
+            self.mac,
+            random.SystemRandom(),
+            BridgeSettings(priority=settings.priority),
+            trio.current_time(),
+        )
+        self._overseer = Overseer(self.fabric, self.control_plane)
         self.started_at = 0.0
         self.management: SocketInfo | None = None
         self.plugboard = Plugboard(self.fabric, self.mac)
@@ -83,6 +108,7 @@ class SwitchService:
         self._management_socket = management_socket
         self._scope = trio.CancelScope()
         self._moves = RateLimit(burst=5, interval=2.0)
+        self._tree_lines = RateLimit(burst=20, interval=1.0)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the switch until ``stop`` or cancellation; ``started`` when everything is open.
@@ -97,9 +123,12 @@ class SwitchService:
             async with AsyncExitStack() as resources, trio.open_nursery() as nursery:
                 resources.callback(self.plugins.close)
                 resources.callback(self.publish_events)
+                if self.settings.is_fstp and not self.bridge.is_hub:
+                    self.control_plane.topology.enable(trio.current_time())
                 await self._open(resources, nursery)
                 await nursery.start(self.impairments.run)
                 nursery.start_soon(self._age)
+                nursery.start_soon(self._overseer.run)
                 logger.debug("switch %s is up", format_mac(self.mac))
                 task_status.started()
 
@@ -167,15 +196,20 @@ class SwitchService:
 
     def running_settings(self) -> SwitchSettings:
         """Give the settings of a switch that would be as this one is now."""
-        return capture(
+        settings = capture(
             self.settings, self.bridge, self.mac, self.plugboard.listening, self.plugboard.attached
         )
+        topology = self.control_plane.topology
+        is_fstp = topology.is_enabled or (self.settings.is_fstp and self.bridge.is_hub)
+        return replace(settings, is_fstp=is_fstp, priority=topology.settings.priority)
 
     def stop(self) -> None:
         """End the switch in an orderly way."""
         self._scope.cancel()
 
     def _publish(self, events: list[Event]) -> None:
+        self.control_plane.protection.observe(events, trio.current_time())
+        events += self.bridge.events.drain()
         for event in events:
             self._log(event)
         self.server.publish(message for event in events for message in describe(event))
@@ -189,8 +223,26 @@ class SwitchService:
                 logger.info("port %d: %s has left (%s)", event.port, event.description, event.reason)
             case StationMoved():
                 self._log_move(event)
-            case _:
+            case FdbEntryAdded() | FdbEntryRemoved() | StationStrayed():
                 pass
+            case PortAdded() | PortRemoved() | AccessRefused():
+                pass
+            case _:
+                self._log_topology(event)
+
+    def _log_topology(self, event: TopologyEvent) -> None:
+        """Log what spanning tree and guards say; a hundred VLANs may say the same at once."""
+        if is_routine(event):
+            logger.debug("%s", log_line(event))
+            return
+        if is_warning(event):
+            logger.warning("%s", log_line(event))
+            return
+        allowed, suppressed = self._tree_lines.ask(trio.current_time())
+        if suppressed:
+            logger.info("%d more changes of the spanning tree were not logged", suppressed)
+        if allowed:
+            logger.info("%s", log_line(event))
 
     def _log_move(self, event: StationMoved) -> None:
         """Log a moved station, unless so many move that it is a loop that floods the log."""

@@ -38,6 +38,10 @@ class Member(NamedTuple):
     is_tagged: bool
 
 
+Stale = set[tuple[Vid, "Port"]]
+"""Ports in VLANs that spanning tree and guards must look at again."""
+
+
 class EgressPorts(NamedTuple):
     """The ports that a VLAN's flooded frames leave through, by the form in which they do."""
 
@@ -51,15 +55,18 @@ class Vlan:
     Attributes:
         vid: its identifier.
         table: its part of the address table, owned by ``Fdb``.
-        states: what spanning tree says of its ports; a port that is not listed forwards.
+        states: what spanning tree says of its ports; a port that is not listed forwards, and discards where
+            a tree governs the VLAN; None while spanning tree has nothing to say.
     """
 
-    __slots__ = ("_egress", "_members", "states", "table", "vid")
+    __slots__ = ("_egress", "_members", "_stale", "_unlisted", "states", "table", "vid")
 
-    def __init__(self, vid: Vid, table: dict[bytes, FdbEntry]) -> None:
+    def __init__(self, vid: Vid, table: dict[bytes, FdbEntry], stale: Stale | None = None) -> None:
         self.vid = vid
         self.table = table
-        self.states: dict[Port, PortState] = {}
+        self.states: dict[Port, PortState] | None = None
+        self._unlisted = PortState.FORWARDING
+        self._stale: Stale = set() if stale is None else stale
         self._members: dict[Port, Member] = {}
         self._egress: EgressPorts | None = None
 
@@ -75,26 +82,36 @@ class Vlan:
     def add(self, port: Port, *, is_tagged: bool) -> None:
         """Make ``port`` a member, or change the form in which it is one."""
         self._members[port] = Member(port, is_tagged)
-        self.invalidate()
+        self.invalidate(port)
 
     def remove(self, port: Port) -> None:
         """End the membership of ``port``, if there is one."""
         self._members.pop(port, None)
-        self.states.pop(port, None)
-        self.invalidate()
+        if self.states is not None:
+            self.states.pop(port, None)
+        self.invalidate(port)
 
     def state(self, port: Port) -> PortState:
         """Tell what ``port`` does in this VLAN."""
-        return self.states.get(port, PortState.FORWARDING)
+        return self._unlisted if self.states is None else self.states.get(port, self._unlisted)
 
     def set_state(self, port: Port, state: PortState) -> None:
         """Let spanning tree say what ``port`` does."""
+        if self.states is None:
+            self.states = {}
         self.states[port] = state
-        self.invalidate()
-
-    def invalidate(self) -> None:
-        """Note that members, their states or what is plugged into them changed."""
         self._egress = None
+
+    def govern(self, *, is_governed: bool) -> None:
+        """Let a spanning tree decide from now on, ports without a word of it discarding; or none again."""
+        self.states = {} if is_governed else None
+        self._unlisted = PortState.DISCARDING if is_governed else PortState.FORWARDING
+        self._egress = None
+
+    def invalidate(self, port: Port) -> None:
+        """Note that the membership of ``port``, or what is plugged into it, changed."""
+        self._egress = None
+        self._stale.add((self.vid, port))
 
     @property
     def egress(self) -> EgressPorts:
@@ -103,7 +120,7 @@ class Vlan:
             leaving = [
                 member
                 for port, member in self._members.items()
-                if port.endpoints and self.state(port) is PortState.FORWARDING
+                if port.endpoints and port.shut is None and self.state(port) is PortState.FORWARDING
             ]
             self._egress = EgressPorts(
                 [member.port for member in leaving if not member.is_tagged],

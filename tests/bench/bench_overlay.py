@@ -145,9 +145,29 @@ def ours(d: Daemons, args: argparse.Namespace) -> tuple[dict[str, str], int]:
     return {"A": "tA", "B": "tB"}, args.mtu
 
 
+def make_keys(directory: Path) -> None:
+    """Write S.conf for the switch, and A.conf and B.conf for the ports."""
+    keys = {host: sh(f"{OURS}vport.cli genkey").strip() for host in HOSTS}
+    public = {host: sh(f"echo {key} | {OURS}vport.cli pubkey").strip() for host, key in keys.items()}
+    files = {"S": f"[Interface]\nPrivateKey = {keys['S']}\nListenPort = 51820\n"}
+    for host in "AB":
+        files["S"] += f"[Peer]\nName = {host}\nPublicKey = {public[host]}\n"
+        files[host] = (
+            f"[Interface]\nPrivateKey = {keys[host]}\n"
+            f"[Peer]\nPublicKey = {public['S']}\nEndpoint = {HOSTS['S']}:51820\n"
+        )
+    for host, text in files.items():
+        path = directory / f"{host}.conf"
+        path.touch(mode=0o600)
+        path.write_text(text)
+
+
 def secure(d: Daemons, args: argparse.Namespace) -> tuple[dict[str, str], int]:
-    """Ours, encrypted: --secure-setup prepares keys in {dir}, then the two commands run."""
-    sh(args.secure_setup.format(dir=d.scratch)) if args.secure_setup else None
+    """Ours over WireGuard: keys and files are made in {dir}, or by --secure-setup; then the commands run."""
+    if args.secure_setup:
+        sh(args.secure_setup.format(dir=d.scratch))
+    else:
+        make_keys(d.scratch)
     d.start("S", args.secure_vswitch.format(dir=d.scratch))
     time.sleep(1.5)
     for host in "AB":
@@ -325,9 +345,11 @@ def main() -> int:
     parser.add_argument("--vport", default=f"{OURS}vport.cli udp://{HOSTS['S']}:9999 tap://{{tap}}")
     parser.add_argument("--mtu", type=int, default=1400, help="overlay MTU of ours")
     parser.add_argument("--secure-setup", default="")
-    parser.add_argument("--secure-vswitch", default="")
-    parser.add_argument("--secure-vport", default="")
-    parser.add_argument("--secure-mtu", type=int, default=1380)
+    parser.add_argument("--secure-vswitch", default=f"{OURS}vswitch.cli --listen wg://{{dir}}/S.conf")
+    parser.add_argument(
+        "--secure-vport", default=f"{OURS}vport.cli wg://{{dir}}/{{host}}.conf tap://{{tap}}?mtu=1400"
+    )
+    parser.add_argument("--secure-mtu", type=int, default=1400)
     args = parser.parse_args()
     if os.geteuid():
         parser.error("needs root, for network namespaces and TAP devices")

@@ -59,7 +59,7 @@ def test_flag_without_value_is_a_yes() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("ftp://x", "must begin with one of udp://, tap://, host://"),
+        ("ftp://x", "must begin with one of udp://, wg://, tap://, host://"),
         ("nonsense", "must begin with one of"),
         ("udp:9999", "expected udp://HOST:PORT"),
         ("udp://host", "not HOST:PORT"),

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from vport.errors import LinkError, SettingsError
-from vport.ethernet import BROADCAST
+from vport.ethernet import BROADCAST, Vid
 from vport.links.host import HostLink
 from vport.locator import UdpLocator, parse
 from vswitch.config import ManagementSettings, SwitchSettings
@@ -132,4 +132,32 @@ async def test_link_that_fails_leaves_its_port_and_the_rest_goes_on(nursery: tri
             await trio.lowlevel.checkpoint()
 
     assert len(service.bridge.active_ports) == 1
+    service.stop()
+
+
+async def test_spanning_tree_of_the_settings_runs_and_is_captured(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    settings = SwitchSettings(is_fstp=True, priority=4096, attach=HOSTS)
+    service = SwitchService(settings)
+    await nursery.start(service.run)
+    await trio.sleep(9)
+
+    vlan = service.bridge.vlans[Vid(0)]
+    tree = service.control_plane.topology.tree(vlan, trio.current_time())
+    port = tree.port_view(1)
+    assert port is not None
+    assert port.transmitted >= 4  # every two seconds, as the task that keeps the time sees to it
+    assert tree.settings.priority == 4096
+    assert await host(service, 1).ping(ip_address("10.1.1.2"), 2.0) < 2
+    running = service.running_settings()
+    assert (running.is_fstp, running.priority) == (True, 4096)
+    service.stop()
+
+
+async def test_hub_starts_without_the_spanning_tree_that_was_asked_for(nursery: trio.Nursery) -> None:
+    service = SwitchService(SwitchSettings(is_fstp=True, is_hub=True, attach=HOSTS))
+    await nursery.start(service.run)
+    assert not service.control_plane.topology.is_enabled
+    assert service.running_settings().is_fstp
     service.stop()

@@ -121,7 +121,7 @@ class Impairment:
     @property
     def is_clear(self) -> bool:
         """Whether frames may bypass this: nothing is to be done to them, none waits in front of them."""
-        return self._is_transparent and not self.waiting
+        return self._is_transparent and not (self._channel or self._interface or self._ready)
 
     def receive(self, frame: Buffer, now: float) -> None:
         """Take a frame; its bytes are copied."""
@@ -143,10 +143,11 @@ class Impairment:
 
     def bypass(self, frames: int, size: int) -> None:
         """Count frames that passed beside this because ``is_clear``."""
-        self.statistics.received += frames
-        self.statistics.received_bytes += size
-        self.statistics.delivered += frames
-        self.statistics.delivered_bytes += size
+        statistics = self.statistics
+        statistics.received += frames
+        statistics.received_bytes += size
+        statistics.delivered += frames
+        statistics.delivered_bytes += size
 
     def next_deadline(self) -> float | None:
         """Tell when ``due`` has something to do, None for never."""

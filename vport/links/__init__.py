@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from vport.errors import SettingsError
 from vport.locator import (
     CmdLocator,
+    DhcpLocator,
     HostLocator,
     Locator,
     PacketLocator,
     RouterLocator,
+    SlirpLocator,
     StdioLocator,
     TapLocator,
     TcpLocator,
@@ -24,6 +26,7 @@ from vport.locator import (
     UnixLocator,
     VdeLocator,
     VxlanLocator,
+    WireguardLocator,
     parse,
 )
 
@@ -47,6 +50,10 @@ async def open_link(locator: Locator | str) -> Link:
             from vport.links.udp import open_udp_client
 
             return await open_udp_client(locator)
+        case WireguardLocator():
+            from vport.links.wireguard import open_wireguard_client
+
+            return await open_wireguard_client(locator)
         case TapLocator():
             from vport.links.tap import open_tap
 
@@ -59,6 +66,14 @@ async def open_link(locator: Locator | str) -> Link:
             from vport.links.router import open_router
 
             return await open_router(locator)
+        case SlirpLocator():
+            from vport.links.slirp import open_slirp
+
+            return await open_slirp(locator)
+        case DhcpLocator():
+            from vport.links.dhcp import open_dhcp
+
+            return await open_dhcp(locator)
         case VdeLocator():
             from vport.links.vde import open_vde_client
 
@@ -111,6 +126,10 @@ async def open_listener(locator: Locator | str) -> Listener:
             from vport.links.udp import open_udp_listener
 
             return await open_udp_listener(locator)
+        case WireguardLocator():
+            from vport.links.wireguard import open_wireguard_listener
+
+            return await open_wireguard_listener(locator)
         case VdeLocator():
             from vport.links.vde import open_vde_listener
 

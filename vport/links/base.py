@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from vport.ethernet import MacAddress
+    from vport.profile import PortProfile
     from vport.train import Train
 
 
@@ -60,6 +61,23 @@ class Accept(Protocol):
         """
 
 
+class PortKeeper(Protocol):
+    """Keeps ports for those who are known before they come."""
+
+    def reserve(self, profile: PortProfile) -> PortProfile:
+        """Make a port as ``profile`` has it, for links with the profile that is returned and no others.
+
+        Returns:
+            the profile with the number of the port.
+
+        Raises:
+            RefusedError: the port is another's, or none is free.
+        """
+
+    def release(self, profile: PortProfile) -> None:
+        """Give the port back; nothing must be plugged in."""
+
+
 class Link(ABC):
     """Carries trains to and from one far end.
 
@@ -72,6 +90,7 @@ class Link(ABC):
         module: the kind of link in a word or two, as ``port/print`` shows it.
         station: the MAC address of the one station behind this link where the link knows it (a TAP's,
             a simulated host's), else None.
+        profile: what its port is to be like, where the far end has proven who it is.
         discards: frames neither delivered nor sent, by reason (a word for the operator).
         outlet: what ``flush`` finishes, where several links share it (the peers of a UDP socket): flushing
             one of them then does for all. None where the link has it for itself.
@@ -80,6 +99,7 @@ class Link(ABC):
     description: str
     module: str
     station: MacAddress | None = None
+    profile: PortProfile | None = None
     discards: Counter[str]
     outlet: object | None = None
 
@@ -128,6 +148,16 @@ class Listener(ABC):
     """
 
     description: str
+
+    def keep_ports(self, keeper: PortKeeper) -> None:  # noqa: B027 - most listeners do not know who will come
+        """Have ports kept for those who may come; called once, before ``serve``.
+
+        Raises:
+            RefusedError: two of them are to have the same port.
+        """
+
+    def release_ports(self) -> None:  # noqa: B027 - the same
+        """Give the ports back; called when the listener is closed and none of its links is plugged in."""
 
     @abstractmethod
     async def serve(

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
-import os
-import socket
 import time
 from collections import Counter
 from dataclasses import replace
@@ -14,17 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from vport.errors import LinkError, RefusedError
+from vport.errors import RefusedError
 from vport.ethernet import HEADER_SIZE
 from vport.fairness import Crowding
 from vport.links.base import Accept, Attachment, Link, Listener, Sink
+from vport.links.binding import bind_udp
 from vport.links.datagrams import (
     Resolver,
     SocketAddress,
     ask_for_local_address,
     format_address,
-    is_unsupported_family,
-    open_socket,
     raise_buffers,
     resolve,
 )
@@ -35,6 +31,7 @@ from vport.links.udp_intake import APART_LIMIT, CALM, HARMLESS, Intake, open_bes
 from vport.train import Train
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Hashable
 
     from vport.links.inbox import Arrival
@@ -349,65 +346,10 @@ async def open_udp_listener(locator: UdpLocator, *, resolver: Resolver = resolve
     Raises:
         LinkError: the address cannot be had; says why and what to do.
     """
-    sock = await _bind(locator, resolver)
+    sock = await bind_udp(str(locator), locator.host, locator.port, resolver, offload=locator.offload)
     complaint = raise_buffers(sock)
     if complaint:
         logger.warning("%s: %s", locator, complaint)
     if sock.getsockname()[0] in {"::", "0.0.0.0"}:
         ask_for_local_address(sock)
     return UdpListener(sock, locator, segmentation=locator.offload, batches=locator.offload)
-
-
-async def _bind(locator: UdpLocator, resolver: Resolver) -> socket.socket:
-    if not locator.host:
-        return _bind_to_all(locator)
-    try:
-        found = await resolver(locator.host, locator.port)
-    except OSError as error:
-        raise LinkError(
-            f"{locator}: cannot find the address of {locator.host}: {error.strerror}; "
-            "give an address of this machine, or none for all"
-        ) from error
-    family, address = found[0]
-    return _bound(locator, family, address, only_ipv6=True)
-
-
-def _bind_to_all(locator: UdpLocator) -> socket.socket:
-    try:
-        return _bound(locator, socket.AF_INET6, ("::", locator.port), only_ipv6=False)
-    except LinkError as error:
-        if isinstance(error.__cause__, OSError) and is_unsupported_family(error.__cause__):
-            return _bound(locator, socket.AF_INET, ("", locator.port))
-        raise
-
-
-def _bound(
-    locator: UdpLocator, family: int, address: SocketAddress, *, only_ipv6: bool = False
-) -> socket.socket:
-    sock = None
-    try:
-        sock = open_socket(family, offload=locator.offload)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_ipv6)
-        sock.bind(address)
-    except OSError as error:
-        if sock is not None:
-            sock.close()
-        raise LinkError(f"{locator}: {_advice(locator, error)}") from error
-    return sock
-
-
-def _advice(locator: UdpLocator, error: OSError) -> str:
-    """Say what is wrong with an address and what to do about it."""
-    match error.errno:
-        case errno.EADDRINUSE:
-            return (
-                f"UDP port {locator.port} is in use by another program (ss -lunp shows which); "
-                "stop it or choose another port"
-            )
-        case errno.EADDRNOTAVAIL:
-            return f"{locator.host} is no address of this machine (ip address lists them)"
-        case errno.EACCES | errno.EPERM:
-            return f"no permission for UDP port {locator.port}: below 1024 it takes root; choose a higher one"
-        case _:
-            return f"cannot listen: {os.strerror(error.errno or 0)}"

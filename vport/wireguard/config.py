@@ -1,8 +1,10 @@
 """The files that WireGuard users know (wg(8), wg-quick(8)): read with line and reason, and written.
 
 Read are all keys of ``wg-quick``. Those that make the machine do something besides carrying packets
-(PostUp and the like) are not obeyed but listed in ``ignored``, for the shell to say so. Two keys are ours:
-``Name`` and ``Mode`` (ethernet or ip) of a peer; they are left out where a stock client is to read the file.
+(PostUp and the like) are not obeyed but listed in ``ignored``, for the shell to say so. Some keys are ours
+and are left out where a stock client is to read the file: ``Gateway`` of the interface, and of a peer
+``Name``, ``Mode`` (ethernet or ip), what its port is like (``Port``, ``Vlan``, ``TaggedVlans``, ``Macs``,
+``MaxMacs``), ``Broadcasts`` of an IP peer, and ``Expires`` of an invitation.
 
 No error repeats a value that may be a secret.
 """
@@ -12,19 +14,30 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv6Address,
+    IPv6Interface,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import SettingsError
+from vport.ethernet import VID_MAX, MacAddress, Vid, format_mac, is_multicast, parse_mac
+from vport.profile import DEFAULT_PVID, MAX_STATIONS, PortProfile
 from vport.wireguard.keys import PresharedKey, PrivateKey, PublicKey
 from vport.wireguard.settings import MAXIMUM_MTU, MINIMUM_MTU, Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from vport.wireguard.allowed_ips import Network
 
 Interface = IPv4Interface | IPv6Interface
+Address = IPv4Address | IPv6Address
 
 _IGNORED: Final = ("Table", "PreUp", "PostUp", "PreDown", "PostDown", "SaveConfig", "FwMark")
 _WORD: Final = re.compile(r"[A-Za-z]{1,24}\Z")
@@ -45,7 +58,17 @@ class HostPort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSection:
-    """A ``[Peer]``. ``mode`` is None where the file does not say: stock files never do."""
+    """A ``[Peer]``. ``mode`` is None where the file does not say: stock files never do.
+
+    Attributes:
+        port: number of its port on the switch; None for a free one.
+        vlan: VLAN of its frames without a tag.
+        tagged_vlans: VLANs of its frames with a tag.
+        macs: the only addresses of stations behind it; empty for any.
+        max_macs: how many stations may be behind it, 0 for any number.
+        broadcasts: whether an IP peer is sent what the LAN sends to all.
+        expires: an invitation ends then, in seconds since 1970; 0 for a peer that is no invitation.
+    """
 
     public_key: PublicKey
     preshared_key: PresharedKey | None = None
@@ -54,6 +77,24 @@ class PeerSection:
     persistent_keepalive: int = 0
     name: str = ""
     mode: Mode | None = None
+    port: int | None = None
+    vlan: Vid = DEFAULT_PVID
+    tagged_vlans: tuple[Vid, ...] = ()
+    macs: tuple[MacAddress, ...] = ()
+    max_macs: int = 0
+    broadcasts: bool = False
+    expires: int = 0
+
+    @property
+    def profile(self) -> PortProfile:
+        """What its port is to be like; of an IP peer without the virtual station."""
+        return PortProfile(
+            number=self.port,
+            pvid=self.vlan,
+            tagged=self.tagged_vlans,
+            macs=frozenset(self.macs),
+            max_macs=self.max_macs,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +110,7 @@ class Config:
     addresses: tuple[Interface, ...] = ()
     dns: tuple[str, ...] = ()
     mtu: int | None = None
+    gateways: tuple[Address, ...] = ()
     peers: tuple[PeerSection, ...] = ()
     ignored: tuple[tuple[int, str], ...] = ()
 
@@ -99,6 +141,12 @@ def _is_ipv6(text: str) -> bool:
 def _number(text: str, what: str, lowest: int, highest: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 8 and lowest <= int(text) <= highest):
         raise SettingsError(f"{text!r} for {what}: {lowest} to {highest}")
+    return int(text)
+
+
+def _time(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,12}", text):
+        raise SettingsError(f"{text!r} is no time in seconds since 1970")
     return int(text)
 
 
@@ -137,6 +185,31 @@ def _mode(text: str) -> Mode:
         raise SettingsError(f"mode {text!r}: {' or '.join(Mode)}") from None
 
 
+def _vids(text: str) -> tuple[Vid, ...]:
+    return tuple(Vid(_number(item, "a VLAN", 1, VID_MAX)) for item in _items(text))
+
+
+def _macs(text: str) -> tuple[MacAddress, ...]:
+    macs = tuple(parse_mac(item) for item in _items(text))
+    for mac in macs:
+        if is_multicast(mac) or not any(mac):
+            raise SettingsError(f"{format_mac(mac)} is not the address of one station")
+    return macs
+
+
+def _gateways(text: str) -> tuple[Address, ...]:
+    try:
+        return tuple(ip_address(item) for item in _items(text))
+    except ValueError:
+        raise SettingsError(f"{text!r} is no list of addresses: 192.0.2.1, 2001:db8::1") from None
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in {"on", "off", "true", "false"}:
+        raise SettingsError(f"{text!r}: on or off")
+    return text.lower() in {"on", "true"}
+
+
 def _name(text: str) -> str:
     if not text.isprintable() or len(text) > _MAX_NAME:
         raise SettingsError(f"a name has at most {_MAX_NAME} printable characters")
@@ -149,6 +222,7 @@ _INTERFACE_KEYS: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
     "Address": ("addresses", _interfaces),
     "DNS": ("dns", lambda text: tuple(_items(text))),
     "MTU": ("mtu", lambda text: _number(text, "an MTU in bytes", MINIMUM_MTU, MAXIMUM_MTU)),
+    "Gateway": ("gateways", _gateways),
 }
 _PEER_KEYS: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
     "PublicKey": ("public_key", PublicKey.parse),
@@ -158,6 +232,13 @@ _PEER_KEYS: Final[dict[str, tuple[str, Callable[[str], object]]]] = {
     "PersistentKeepalive": ("persistent_keepalive", _keepalive),
     "Name": ("name", _name),
     "Mode": ("mode", _mode),
+    "Port": ("port", lambda text: _number(text, "a port of the switch", 1, 65535)),
+    "Vlan": ("vlan", lambda text: Vid(_number(text, "a VLAN", 0, VID_MAX))),
+    "TaggedVlans": ("tagged_vlans", _vids),
+    "Macs": ("macs", _macs),
+    "MaxMacs": ("max_macs", lambda text: _number(text, "a number of stations", 0, MAX_STATIONS)),
+    "Broadcasts": ("broadcasts", _switch),
+    "Expires": ("expires", _time),
 }
 _SECTIONS: Final = {"interface": _INTERFACE_KEYS, "peer": _PEER_KEYS}
 _REQUIRED: Final = {"interface": "PrivateKey", "peer": "PublicKey"}
@@ -249,6 +330,27 @@ def parse(text: str) -> Config:
         SettingsError: "line N: reason"; keys and whatever may be one are not repeated.
     """
     ignored: list[tuple[int, str]] = []
+    interface, peers = _sorted_sections(text, ignored)
+    if interface is None:
+        raise SettingsError("line 1: there is no [Interface]")
+    return Config(**interface.values, peers=peers, ignored=tuple(ignored))  # type: ignore[arg-type]  # checked by the table
+
+
+def parse_peers(text: str) -> tuple[PeerSection, ...]:
+    """Read a file that has peers only.
+
+    Raises:
+        SettingsError: as ``parse``; there is an [Interface].
+    """
+    interface, peers = _sorted_sections(text, [])
+    if interface is not None:
+        raise SettingsError(f"line {interface.line}: [Interface] has no place in a file of peers")
+    return peers
+
+
+def _sorted_sections(
+    text: str, ignored: list[tuple[int, str]]
+) -> tuple[_Section | None, tuple[PeerSection, ...]]:
     interface: _Section | None = None
     peers: list[_Section] = []
     for section in _read_sections(text, ignored):
@@ -261,11 +363,15 @@ def parse(text: str) -> Config:
             raise SettingsError(f"line {section.line}: [Interface] stands in line {interface.line} already")
         else:
             interface = section
-    if interface is None:
-        raise SettingsError("line 1: there is no [Interface]")
     _check_duplicates(peers)
-    sections = tuple(PeerSection(**peer.values) for peer in peers)  # type: ignore[arg-type]  # checked by the table
-    return Config(**interface.values, peers=sections, ignored=tuple(ignored))  # type: ignore[arg-type]  # same
+    return interface, tuple(map(_peer, peers))
+
+
+def _peer(section: _Section) -> PeerSection:
+    peer = PeerSection(**section.values)  # type: ignore[arg-type]  # checked by the table
+    with _at_line(section.line):
+        _ = peer.profile  # raises where VLANs contradict each other
+    return peer
 
 
 def _check_duplicates(peers: list[_Section]) -> None:
@@ -299,9 +405,16 @@ def format_config(config: Config, *, for_stock: bool = False) -> str:
         lines.append(f"DNS = {', '.join(config.dns)}")
     if config.mtu is not None:
         lines.append(f"MTU = {config.mtu}")
+    if config.gateways and not for_stock:
+        lines.append(f"Gateway = {', '.join(map(str, config.gateways))}")
     for peer in config.peers:
         lines += ["", *_format_peer(peer, for_stock=for_stock)]
     return "\n".join(lines) + "\n"
+
+
+def format_peers(peers: Iterable[PeerSection]) -> str:
+    """Write a file that ``parse_peers`` reads."""
+    return "\n".join("\n".join((*_format_peer(peer, for_stock=False), "")) for peer in peers)
 
 
 def _format_peer(peer: PeerSection, *, for_stock: bool) -> Iterator[str]:
@@ -319,3 +432,23 @@ def _format_peer(peer: PeerSection, *, for_stock: bool) -> Iterator[str]:
         yield f"Endpoint = {peer.endpoint}"
     if peer.persistent_keepalive:
         yield f"PersistentKeepalive = {peer.persistent_keepalive}"
+    if not for_stock:
+        yield from _format_port(peer)
+
+
+def _format_port(peer: PeerSection) -> Iterator[str]:
+    """Write the keys that only we know."""
+    if peer.port is not None:
+        yield f"Port = {peer.port}"
+    if peer.vlan:
+        yield f"Vlan = {peer.vlan}"
+    if peer.tagged_vlans:
+        yield f"TaggedVlans = {', '.join(map(str, peer.tagged_vlans))}"
+    if peer.macs:
+        yield f"Macs = {', '.join(map(format_mac, peer.macs))}"
+    if peer.max_macs:
+        yield f"MaxMacs = {peer.max_macs}"
+    if peer.broadcasts:
+        yield "Broadcasts = on"
+    if peer.expires:
+        yield f"Expires = {peer.expires}"

@@ -21,7 +21,10 @@ class Endpoint(NamedTuple):
     local: str = ""
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        host = (
+            self.host.removeprefix("::ffff:") if "." in self.host else self.host
+        )  # a socket for both families
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     def _address(self) -> IPv4Address | IPv6Address:
         address = ip_address(self.host)

@@ -129,6 +129,11 @@ class Peer:
         """Whether data can be sent now without a handshake before."""
         return self.slots.current is not None and self.slots.current.can_send(1, now)
 
+    @property
+    def unanswered(self) -> int:
+        """How many initiations in a row were not answered, the one that is out included."""
+        return 0 if self._pending is None else self._retries + 1
+
     # --- handshake ---
 
     def initiate(self, now: float, out: list[Event], *, is_retry: bool = False) -> None:

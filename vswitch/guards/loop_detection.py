@@ -161,6 +161,11 @@ class LoopDetector:
         younger.shut_until = now + pause
         return [LoopDetected(sent_on=sent_on, received_on=port, vid=vid, shut=shut, recover_at=now + pause)]
 
+    def reopen(self, port: int) -> None:
+        """The port was opened before its pause was over; its next pause is as long as if it had waited."""
+        if (found := self._ports.get(port)) is not None:
+            found.shut_until = None
+
     def handle_timer(self, now: float) -> list[LoopEvent]:
         """Open what has paused long enough, and send probes when it is time."""
         events: list[LoopEvent] = []
@@ -175,6 +180,10 @@ class LoopDetector:
         return events
 
     # --- questions ---
+
+    def is_own(self, frame: Buffer) -> bool:
+        """Whether this is a probe of ours, sent not long ago."""
+        return self._decode(frame) is not None
 
     def next_deadline(self) -> float | None:
         """The instant at which `handle_timer` has something to do; ``None`` without ports."""

@@ -24,6 +24,11 @@ class StormKind(IntEnum):
     MULTICAST = 1
     UNKNOWN_UNICAST = 2
 
+    @property
+    def word(self) -> str:
+        """How it is called in messages and the log."""
+        return self.name.lower().replace("_", " ")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StormSettings:

@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vport.ethernet import MacAddress
+    from vport.links.base import Listener
     from vport.locator import Locator
     from vport.shell.message import Category
     from vswitch.access import Accounts
     from vswitch.bridge import Bridge
     from vswitch.config import SwitchSettings
+    from vswitch.control_plane import ControlPlane
     from vswitch.impaired_ports import ImpairedPorts
     from vswitch.ports import Endpoint
 
@@ -56,6 +58,9 @@ class Plugboard(Protocol):
     def eject(self, endpoint: Endpoint, reason: str) -> None:
         """Unplug a link and close it; what the switch opened for it ends soon after."""
 
+    def relocate(self, endpoint: Endpoint, locator: Locator) -> None:
+        """Note that a link was changed by command: ``locator`` would now open it as it is."""
+
     async def listen(self, locator: Locator) -> ListenerInfo:
         """Open a listener.
 
@@ -70,6 +75,10 @@ class Plugboard(Protocol):
     @property
     def listeners(self) -> Sequence[ListenerInfo]:
         """The listeners by number."""
+
+    @property
+    def open_listeners(self) -> Sequence[Listener]:
+        """The listeners themselves, in the same order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +130,10 @@ class Control(Protocol):
     @property
     def management(self) -> SocketInfo | None:
         """Where this shell listens, None when it has no socket."""
+
+    @property
+    def control_plane(self) -> ControlPlane:
+        """Spanning tree and guards."""
 
     @property
     def accounts(self) -> Accounts:

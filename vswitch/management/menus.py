@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from vport.shell.command import Catalog, Menu
 from vport.shell.script import load
-from vswitch.management import config, debug, general, impair, plugin, port_links, vlan
+from vswitch.management import (
+    config,
+    debug,
+    dhcp,
+    fstp,
+    general,
+    guard,
+    impair,
+    peer,
+    plugin,
+    port_links,
+    slirp,
+    vlan,
+)
 from vswitch.management import hash as hash_
 
 
@@ -16,10 +29,15 @@ def switch_catalog() -> Catalog:
             debug.MENU,
             plugin.MENU,
             hash_.MENU,
+            fstp.MENU,
             port_links.PORT_MENU,
             impair.MENU,
             vlan.MENU,
             port_links.LISTEN_MENU,
+            slirp.MENU,
+            dhcp.MENU,
+            guard.MENU,
+            peer.MENU,
             config.MENU,
         )
     )

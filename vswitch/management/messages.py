@@ -7,7 +7,7 @@ core's events become text.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from vport.ethernet import format_mac
 from vport.shell.message import Category, Message
@@ -20,7 +20,9 @@ from vswitch.events import (
     PortAdded,
     PortRemoved,
     StationMoved,
+    StationStrayed,
 )
+from vswitch.management.topology_messages import GUARD_CATEGORIES, TREE_CATEGORIES, describe_topology
 
 if TYPE_CHECKING:
     from vport.ethernet import MacAddress, Vid
@@ -41,11 +43,13 @@ CATEGORIES: Final = (
     FDB_ADDED,
     FDB_REMOVED,
     STATION_MOVED,
+    *TREE_CATEGORIES,
     PORT_ADDED,
     PORT_REMOVED,
     DESCRIPTION_SET,
     ENDPOINT_ADDED,
     ENDPOINT_REMOVED,
+    *GUARD_CATEGORIES,
     ACCESS_REFUSED,
 )
 """What sessions can ask for, in the order of ``debug/list``. ``LOST`` comes unasked with any of them."""
@@ -73,12 +77,14 @@ def describe(event: Event) -> list[Message]:
             ]
         case EndpointRemoved():
             return [Message(ENDPOINT_REMOVED, _endpoint(event))]
+        case StationStrayed():
+            return []  # a sample for the watch over flapping stations, which says it in its own words
         case AccessRefused():
             return [
                 Message(ACCESS_REFUSED, f'Port {event.port:02d} -> "{event.description}": {event.reason}')
             ]
         case _:
-            assert_never(event)
+            return [describe_topology(event)]
 
 
 def _station(mac: MacAddress, vid: Vid, port: int) -> str:

@@ -19,6 +19,7 @@ from vport.shell.command import (
     invalid,
     quoted,
 )
+from vswitch.management.forwarding import forwarding_document, forwarding_lines
 from vswitch.management.lookup import PORT, check_number, existing_port, existing_vlan
 from vswitch.management.port_text import discard_lines, port_document, port_lines
 from vswitch.ports import NO_VLAN, PORT_LIMIT_MAX, PortCounters
@@ -45,8 +46,11 @@ def _select(control: Control, number: int | None, shown: Callable[[Port], bool])
     return [port]
 
 
-def _print_ports(ports: list[Port]) -> Reply:
-    return Reply((line for port in ports for line in port_lines(port)), document=map(port_document, ports))
+def _print_ports(control: Control, ports: list[Port]) -> Reply:
+    return Reply(
+        (line for port in ports for line in (*port_lines(port), *forwarding_lines(control, port))),
+        document=({**port_document(port), **forwarding_document(control, port)} for port in ports),
+    )
 
 
 @command("port/showinfo", "show the number of ports and the mode", prints=True)
@@ -60,13 +64,13 @@ def show_info(control: Control, session: Session) -> Reply:
 @command("port/print", "print ports in use, with their endpoints", Optional(PORT), prints=True)
 def print_active(control: Control, session: Session, number: int | None) -> Reply:
     """Print the ports that something is plugged into, or one of them."""
-    return _print_ports(_select(control, number, lambda port: port.is_active))
+    return _print_ports(control, _select(control, number, lambda port: port.is_active))
 
 
 @command("port/allprint", "print all ports, those without endpoints too", Optional(PORT), prints=True)
 def print_all(control: Control, session: Session, number: int | None) -> Reply:
     """Print all ports that exist, or one of them."""
-    return _print_ports(_select(control, number, lambda port: True))
+    return _print_ports(control, _select(control, number, lambda port: True))
 
 
 @command("port/discards", "print which frames were lost, and why", Optional(PORT), prints=True)

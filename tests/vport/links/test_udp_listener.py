@@ -10,9 +10,9 @@ import trio
 
 from tests.vport.links.udp_parts import Peer, Switch, frame, serving
 from vport.errors import LinkError
+from vport.links.binding import advice
 from vport.links.datagrams import resolve
 from vport.links.udp import open_udp_listener
-from vport.links.udp_listener import _advice
 from vport.locator import UdpLocator
 from vport.offload import GsoType, VirtioNetHeader, VnetFlag, plain
 from vport.train import Train, lone
@@ -445,6 +445,6 @@ async def test_name_is_bound_where_it_resolves_to() -> None:
 def test_low_port_without_permission_is_said_with_what_to_do() -> None:
     error = PermissionError(errno.EACCES, "Permission denied")
 
-    text = _advice(UdpLocator(host="", port=99), error)
+    text = advice(("", 99), error)
 
     assert text == "no permission for UDP port 99: below 1024 it takes root; choose a higher one"

@@ -143,6 +143,8 @@ def _mask_line(line: str) -> str:
     line = re.sub(r"^pid \d+ MAC [0-9a-f:]{17} uptime \d+", "pid # MAC # uptime #", line)
     line = re.sub(r"^mgmt \S+ perm", "mgmt # perm", line)
     line = re.sub(r" age \d+ secs", " age # secs", line)
+    line = re.sub(r"^( \+\+ root ..:..:)[0-9a-f:]+", r"\1#", line)
+    line = re.sub(r"^MAC [0-9a-f:]{17} Priority", "MAC # Priority", line)
     return re.sub(r"^(1\d{3} [^:]*): .*", r"\1", line)
 
 
@@ -219,7 +221,7 @@ class Player:
                 name, frame = rest.rsplit(" ", 1)
                 self._deliver(name, bytes.fromhex(frame))
             case "clock":
-                self.switch.clock += float(rest)
+                self.switch.pass_time(float(rest))
             case "collect":
                 self.switch.bridge.fdb.collect(self.switch.clock)
                 self.switch.publish_events()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from random import Random
 from typing import TYPE_CHECKING, ClassVar
 
 import trio
@@ -14,19 +15,23 @@ from vport.shell.server import MAX_SESSIONS, ManagementServer
 from vport.shell.unix_socket import ManagementSocket
 from vswitch.bridge import Bridge
 from vswitch.config import SwitchSettings
+from vswitch.control_plane import ControlPlane
 from vswitch.fabric import Fabric
 from vswitch.impaired_ports import ImpairedPorts
 from vswitch.management.control import ListenerInfo, SocketInfo
 from vswitch.management.general import BANNER
 from vswitch.management.menus import switch_catalog
 from vswitch.management.messages import CATEGORIES, describe
+from vswitch.overseer import Overseer, transmit
 from vswitch.plugins.shelf import PluginShelf
+from vswitch.spanning_tree import BridgeSettings
 from vswitch.state import capture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from vport.links.base import Listener
     from vport.locator import Locator
     from vport.shell.message import Category
     from vswitch.events import Event
@@ -62,6 +67,7 @@ class FakePlugboard:
     def __init__(self, fabric: Fabric) -> None:
         self._fabric = fabric
         self._listeners: dict[int, str] = {}
+        self.open_listeners: list[Listener] = []
 
     async def attach(self, locator: Locator, port: int | None) -> Endpoint:
         await trio.lowlevel.checkpoint()
@@ -71,6 +77,9 @@ class FakePlugboard:
 
     def eject(self, endpoint: Endpoint, reason: str) -> None:
         self._fabric.eject(endpoint, reason)
+
+    def relocate(self, endpoint: Endpoint, locator: Locator) -> None:
+        self.relocated = (endpoint, locator)
 
     async def listen(self, locator: Locator) -> ListenerInfo:
         await trio.lowlevel.checkpoint()
@@ -100,6 +109,8 @@ class SmallSwitch:
         self.plugins = PluginShelf(self.fabric, self.catalog, self.server)
         self.impairments = ImpairedPorts(self.fabric)
         self.mac = parse_mac("00:ff:00:00:00:01")
+        self.control_plane = ControlPlane(self.bridge, self.mac, Random(1), BridgeSettings(), 0.0)
+        Overseer(self.fabric, self.control_plane)
         self.started_at = 0.0
         self.clock = 0.0
         self.management: SocketInfo | None = None
@@ -107,6 +118,15 @@ class SmallSwitch:
 
     def now(self) -> float:
         return self.clock
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, and the control plane do what becomes due."""
+        until = self.clock + seconds
+        while (deadline := self.control_plane.next_deadline()) is not None and deadline <= until:
+            self.clock = max(self.clock, deadline)
+            transmit(self.control_plane.handle_timer(self.clock))
+            self.publish_events()
+        self.clock = until
 
     @property
     def categories(self) -> tuple[Category, ...]:
@@ -116,6 +136,8 @@ class SmallSwitch:
         self.fabric.publish_events()
 
     def _publish(self, events: list[Event]) -> None:
+        self.control_plane.protection.observe(events, self.clock)
+        events += self.bridge.events.drain()
         self.server.publish(message for event in events for message in describe(event))
         self.plugins.publish(events)
 

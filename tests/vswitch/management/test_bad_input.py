@@ -116,6 +116,9 @@ def switch() -> SmallSwitch:
     return made
 
 
+NEED_WIREGUARD = {"peer/invite"}  # see test_peer
+
+
 @pytest.mark.parametrize(("line", "named"), list(cases()), ids=lambda text: text[:50])
 def test_wrong_argument_is_named_and_nothing_changes(switch: SmallSwitch, line: str, named: str) -> None:
     before = state(switch)
@@ -138,10 +141,15 @@ def test_range_is_part_of_the_error(switch: SmallSwitch) -> None:
                 assert f"from {inner.low} to {inner.high}" in detail
 
 
-@pytest.mark.parametrize("command", [one for one in COMMANDS if one.prints], ids=lambda one: one.path)
+@pytest.mark.parametrize(
+    "command",
+    [one for one in COMMANDS if one.prints and one.path not in NEED_WIREGUARD],
+    ids=lambda one: one.path,
+)
 def test_every_printing_command_has_a_document(switch: SmallSwitch, command: Command) -> None:
     arguments = {
         "hash/find": "02:00:00:00:00:01", "listen/add": "udp://:9999", "port/attach": "tap://tap0",
+        "fstp/setfstp": "1",
         "port/impair": "3",
     }.get(command.path, "")  # fmt: skip
     if command.path == "plugin/list":
@@ -182,9 +190,10 @@ def test_keys_of_documents_are_those_of_the_readme() -> None:
     assert set(documented) == {command.path for command in COMMANDS if command.prints}
     arguments = {
         "hash/find": "02:00:00:00:00:01", "listen/add": "udp://:9999", "port/attach": "tap://tap0",
+        "fstp/setfstp": "1",
         "port/impair": "3",
     }  # fmt: skip
-    for command in ("listen/add", *documented):
+    for command in ("listen/add", *documented.keys() - NEED_WIREGUARD):
         reply = run(switch, f"{command} {arguments.get(command, '')} -j")
         document = json.loads("\n".join(reply.lines or ()))
         for one in document if isinstance(document, list) else [document]:

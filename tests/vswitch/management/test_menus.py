@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
+from tests.system.lan_parts import require_slirp
 from tests.vswitch.links_in_memory import RecordingLink
 from tests.vswitch.management.small_switch import SmallSwitch
 from vport.errors import RefusedError
+from vport.links import open_link
 from vport.shell.command import Session, execute
 from vport.shell.message import Message
 from vport.train import Train
@@ -24,6 +27,7 @@ from vswitch.management.messages import ACCESS_REFUSED, CATEGORIES, describe
 from vswitch.ports import PortCounters, PortNumber
 
 if TYPE_CHECKING:
+    from vport.links.base import Link
     from vport.shell.command import Command
 
 CATALOG = switch_catalog()
@@ -500,3 +504,60 @@ def test_tags_are_unique_and_known_to_clients() -> None:
     tags = [category.tag for category in CATEGORIES]
     assert len(set(tags)) == len(tags)
     assert max(tags) < 0o100
+
+
+# --- user-mode networks and DHCP servers ---
+
+
+async def plugged(switch: SmallSwitch, locator: str) -> Link:
+    link = await open_link(locator)
+    switch.bridge.plug(link)
+    return link
+
+
+async def answer(switch: SmallSwitch, line: str) -> tuple[int, str, list[str]]:
+    reply = await execute(switch, Session(CATALOG), line)
+    return reply.errno, reply.detail, list(reply.lines or ())
+
+
+async def test_slirp_forwards_are_printed_added_and_removed(switch: SmallSwitch) -> None:
+    require_slirp()
+    switch.plug("something else")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with await plugged(switch, "slirp://10.0.2.0/24"):
+        assert (await answer(switch, f"slirp/hostfwd 2 tcp:127.0.0.1:{port}-:22"))[0] == 0
+
+        errno, _, lines = await answer(switch, "slirp/print")
+        assert errno == 0
+        assert lines[0] == "Port 0002 slirp 10.0.2.2/24"
+        assert f"  hostfwd tcp:127.0.0.1:{port}-:22" in lines
+        again = await answer(switch, f"slirp/hostfwd 2 tcp:127.0.0.1:{port}-:22")
+        assert again[0] == 22
+        assert "is forwarded already" in again[1]
+
+        assert (await answer(switch, f"slirp/hostfwd-del 2 tcp:127.0.0.1:{port}"))[0] == 0
+        assert (await answer(switch, f"slirp/hostfwd-del 2 tcp:127.0.0.1:{port}"))[0] == 22
+
+
+async def test_slirp_commands_say_what_is_wrong(switch: SmallSwitch) -> None:
+    switch.plug("something else")
+
+    assert await answer(switch, "slirp/print") == (0, "", [])
+    assert (await answer(switch, "slirp/hostfwd 1 tcp::1-:2"))[:2] == (
+        6,
+        "no user-mode network is plugged into port 1",
+    )
+    assert (await answer(switch, "slirp/hostfwd 7 tcp::1-:2"))[0] == 6
+    require_slirp()
+    with await plugged(switch, "slirp://10.0.2.0/24"):
+        assert "is not PROTOCOL" in (await answer(switch, "slirp/hostfwd 2 nonsense"))[1]
+
+
+async def test_dhcp_servers_are_printed(switch: SmallSwitch) -> None:
+    switch.plug("something else")
+    assert await answer(switch, "dhcp/print") == (0, "", [])
+
+    with await plugged(switch, "dhcp://10.1.1.0/24"):
+        assert await answer(switch, "dhcp/print") == (0, "", ["Port 0002 dhcp 10.1.1.254/24"])

@@ -1,0 +1,88 @@
+"""Ports that are kept for links with a profile: VLANs, stations, and who may plug in."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.vswitch.links_in_memory import RecordingLink
+from vport.errors import RefusedError
+from vport.ethernet import MacAddress, Vid
+from vport.profile import PortProfile
+from vport.train import lone
+from vswitch.bridge import Bridge
+from vswitch.ports import DiscardReason
+
+X, Y, V = (MacAddress(bytes((2, 0, 0, 0, 0, number))) for number in (1, 2, 9))
+ALL = b"\xff" * 6
+
+
+def link(profile: PortProfile | None = None) -> RecordingLink:
+    one = RecordingLink("a link")
+    one.profile = profile
+    return one
+
+
+def frame(destination: bytes, source: bytes) -> bytes:
+    return destination + source + b"\x08\x00" + bytes(46)
+
+
+def test_reserved_port_has_the_vlans_of_its_profile_and_they_come_into_being() -> None:
+    bridge = Bridge()
+    port = bridge.reserve(PortProfile(number=7, pvid=Vid(10), tagged=(Vid(20), Vid(30))))
+    assert port.number == 7
+    assert port.pvid == 10
+    assert port.tagged == {20, 30}
+    assert {10, 20, 30} <= bridge.vlans.keys()
+
+
+def test_reserved_port_is_nobody_elses() -> None:
+    bridge = Bridge()
+    keeper = bridge.reserve(PortProfile()).keeper
+    assert keeper is not None
+    assert keeper.number == 1
+    with pytest.raises(RefusedError, match="kept"):
+        bridge.plug(link(), 1)
+    with pytest.raises(RefusedError, match="another"):
+        bridge.reserve(PortProfile(number=1))
+    assert bridge.plug(link()).port.number == 2  # a newcomer gets another one
+    assert bridge.plug(link(keeper), 1).port.number == 1
+
+
+def test_released_port_is_anybodys_again() -> None:
+    bridge = Bridge()
+    port = bridge.reserve(PortProfile(number=1, pvid=Vid(10), station=V))
+    bridge.release(port)
+    assert port.pvid == 0
+    assert bridge.plug(link()).port is port
+
+
+def test_virtual_station_is_static_while_it_is_there_and_cannot_be_stolen() -> None:
+    bridge = Bridge()
+    port = bridge.reserve(PortProfile(station=V))
+    other = bridge.plug(link())
+    endpoint = bridge.plug(link(port.keeper), port.number)
+    bridge.present(port, 0.0)
+    assert bridge.receive(other.port, lone(frame(V, X)), 1.0)[0][0] is port
+
+    # Somebody else sends in its name: discarded, and the station stays where it is.
+    assert bridge.receive(other.port, lone(frame(ALL, V)), 500.0) == []
+    assert other.port.counters.discards == {DiscardReason.FOREIGN_SOURCE: 1}
+    bridge.fdb.collect(10_000.0)
+    assert bridge.receive(other.port, lone(frame(V, X)), 10_000.0)[0][0] is port
+
+    bridge.unplug(endpoint, "gone")
+    assert bridge.fdb.lookup(Vid(0), V) is None
+    assert bridge.receive(other.port, lone(frame(ALL, V)), 10_001.0) == []  # nor while it is absent
+
+
+def test_port_with_a_guard_counts_what_does_not_belong_there() -> None:
+    bridge = Bridge()
+    port = bridge.reserve(PortProfile(max_macs=1))
+    endpoint = bridge.plug(link(port.keeper), port.number)
+    other = bridge.plug(link())
+    assert bridge.receive(port, lone(frame(ALL, X)), 0.0)[0][0] is other.port
+    assert bridge.receive(port, lone(frame(ALL, Y)), 0.0) == []
+    assert port.counters.discards == {DiscardReason.FOREIGN_SOURCE: 1}
+    bridge.unplug(endpoint, "gone")
+    bridge.plug(link(port.keeper), port.number)
+    assert bridge.receive(port, lone(frame(ALL, Y)), 1.0)[0][0] is other.port
