@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.vswitch.any_settings import switch_settings
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, Vid
+from vport.lan.description import read_lan
 from vport.locator import parse
 from vport.toml_lines import find_line
 from vswitch.config import (
@@ -190,7 +191,8 @@ def test_any_document_has_a_line_for_any_path(text: str) -> None:
 
 def test_examples_are_right() -> None:
     root = Path(__file__).parents[2]
-    (shown,) = re.findall(r"```toml\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+    lan, shown = re.findall(r"```toml\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+    assert read_lan(lan, "README.md").namespaces[0].name == "web"
     assert read_config(shown, "README.md").ports[0].tagged == (20,)
     example = root / "examples" / "systemd" / "vswitch.toml"
     assert read_config(example.read_text(), str(example)).ports[1].pvid == 10
