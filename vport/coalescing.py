@@ -68,8 +68,9 @@ if TYPE_CHECKING:
 # and so the most that a socket with UDP_GRO has to expect.
 DATAGRAMS_MAX: Final = 64
 
-# Frames from which on looking for what can be joined pays: that costs some 50 µs however few frames there
-# are; a frame alone costs 1.5 µs for the write and some 3 µs in the kernel's TCP and the answer to it.
+# Frames from which on looking for what can be joined pays: that costs 20 µs, or 50 µs where the train is no
+# clean run, however few frames there are; a frame alone costs 1.5 µs for the write and some 3 µs in the
+# kernel's TCP and the answer to it.
 LEAST: Final = 8
 _LEAST_SIZE: Final = HEADER_SIZE + IPV4_HEADER_SIZE + UDP_HEADER_SIZE
 
