@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     _Words = npt.NDArray[np.uint32]
 
-_KEPT_MOST: Final = 128  # frames: plans for more are not kept; 128 for as many frames take 4 MB at most
+_KEPT_MOST: Final = 128  # frames: plans for more are not kept; 128 for as many frames take 6 MB at most
 
 
 def is_clean_run(data: Buffer, stride: int, layout: Layout) -> bool:

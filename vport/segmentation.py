@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 # Who asks for more than this only wants our memory.
 MAX_CUT_SIZE: Final = 1 << 20
 
-_KEPT_MOST: Final = 128  # frames: plans for more are not kept; 128 for as many frames take 2 MB at most
+_KEPT_MOST: Final = 16384  # bytes of headers: larger plans are not kept; 128 plans take 2 MB at most
 _ABOVE_SUMS: Final = MODULUS * 0xFFF0  # exceeds the sum of any row; leaves 32 bits room for a summand
 
 _get_long: Final = struct.Struct("!I").unpack_from
@@ -71,7 +71,7 @@ def cut(data: Buffer, header: VirtioNetHeader) -> Train:
     total = payload + count * layout.payload
     if layout.payload - layout.network + size > MAX_IP_SIZE or total > MAX_CUT_SIZE:
         raise FrameError(f"{header} makes {total} bytes of a frame of {len(data)}")
-    plan = _kept_plan(layout, size, count) if count <= _KEPT_MOST else _Plan(layout, size, count)
+    plan = (_kept_plan if count * layout.payload <= _KEPT_MOST else _Plan)(layout, size, count)
     segments = _Segments(data, plan, np.empty(total, np.uint8).data)
     segments.write_heads()
     segments.write_payload()
