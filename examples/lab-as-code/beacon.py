@@ -1,6 +1,6 @@
 """The protocol under test: who is there? Each station says so once a second, and forgets whom it misses.
 
-A beacon is a broadcast frame with EtherType 0x88B5 (IEEE 802, for local experiments) and a name. The class
+A beacon is a broadcast frame with EtherType 0x88B6 (IEEE 802, for local experiments) and a name. The class
 has no clock and no socket: frames and the time go in, frames come out. So the same code runs on a simulated
 LAN in a test and on a real one.
 """
@@ -11,7 +11,7 @@ from vport.errors import FrameError
 from vport.ethernet import BROADCAST, MacAddress, decode_header, encode_frame
 from vport.links.simulated import SimulatedLink
 
-ETHERTYPE = 0x88B5
+ETHERTYPE = 0x88B6
 INTERVAL = 1.0  # seconds between beacons
 LIFETIME = 5.5  # seconds after which a silent peer is forgotten: five beacons may be lost
 NAME_MAX = 32
