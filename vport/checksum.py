@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from vport.virtio_net import VirtioNetHeader
 
     Sums = npt.NDArray[np.int64]
+    LittleSums = npt.NDArray[np.uint32]
 
 MODULUS: Final = 0xFFFF
 get_word: Final = struct.Struct("!H").unpack_from
 put_word: Final = struct.Struct("!H").pack_into
-_SWAP: Final = 256  # modulo 65535: what exchanging the two bytes of every word does to a sum
+SWAP: Final = 256  # modulo 65535: what exchanging the two bytes of every word does to a sum
 _LONG: Final = 384  # bytes: from here on NumPy (1.1 µs) beats one big integer (0.1 µs + 2.1 µs per kB)
 
 
@@ -37,7 +38,7 @@ def ones_sum(data: Buffer) -> int:
     size = len(data)
     if size < _LONG:
         return _folded(int.from_bytes(data, "big") << 8 * (size % 2))
-    total = int(np.add.reduce(np.frombuffer(data, "<u2", size // 2), dtype=np.uint64)) * _SWAP
+    total = int(np.add.reduce(np.frombuffer(data, "<u2", size // 2), dtype=np.uint64)) * SWAP
     if size % 2:
         total += data[-1] << 8
     return _folded(total)
@@ -65,15 +66,25 @@ def row_sums(data: Buffer | npt.NDArray[np.uint8], start: int, rows: int, stride
 
     The frames' parts begin at ``start``; the last must end inside ``data``. Gives, for each, a number
     congruent to its one's complement sum modulo 65535: reduce it after adding what else belongs to it.
-    At most 131072 bytes each: the words are added up in 32 bits, in one pass (6 µs for 64 kB; 64-bit
-    words need two passes and a copy that aligns them, 11 µs).
+    At most 131072 bytes each.
+    """
+    swapped: Sums = np.multiply(little_sums(data, start, rows, stride, length), SWAP, dtype=np.int64)
+    return swapped
+
+
+def little_sums(
+    data: Buffer | npt.NDArray[np.uint8], start: int, rows: int, stride: int, length: int
+) -> LittleSums:
+    """Do the same for little-endian words: what is added up then must be multiplied by ``SWAP`` before.
+
+    The words are added up in 32 bits, in one pass (6 µs for 64 kB; 64-bit words need two passes and a copy
+    that aligns them, 11 µs).
     """
     words: npt.NDArray[np.uint16] = np.ndarray((rows, length // 2), "<u2", data, start, (stride, 2))
-    sums = np.add.reduce(words, axis=1, dtype=np.uint32)
+    sums: LittleSums = np.add.reduce(words, axis=1, dtype=np.uint32)
     if length % 2:
         sums += np.ndarray((rows,), "u1", data, start + length - 1, (stride,))
-    swapped: Sums = np.multiply(sums, _SWAP, dtype=np.int64)
-    return swapped
+    return sums
 
 
 def _folded(total: int) -> int:

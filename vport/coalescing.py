@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vport.checksum import MODULUS, checksum, ones_sum, pseudo_sum, put_word, row_sums
+from vport.checksum import MODULUS, ones_sum, put_word, row_sums
+from vport.clean_runs import is_clean_run
 from vport.ethernet import HEADER_SIZE, TAG_SIZE
 from vport.segments import (
     CWR,
@@ -35,7 +36,6 @@ from vport.segments import (
     IPV6,
     IPV6_HEADER_SIZE,
     MAX_IP_SIZE,
-    NEEDS_CSUM,
     PSH,
     RST,
     SYN,
@@ -49,8 +49,9 @@ from vport.segments import (
     VLAN,
     Layout,
 )
+from vport.superframes import superframe
 from vport.train import Train
-from vport.virtio_net import GSO_ECN, GsoType, TapOffload, VirtioNetHeader
+from vport.virtio_net import TapOffload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,8 +68,9 @@ if TYPE_CHECKING:
 # and so the most that a socket with UDP_GRO has to expect.
 DATAGRAMS_MAX: Final = 64
 
-# Frames from which on looking for what can be joined pays: that costs some 50 µs however few frames there
-# are; a frame alone costs 1.5 µs for the write and some 3 µs in the kernel's TCP and the answer to it.
+# Frames from which on looking for what can be joined pays: that costs 20 µs, or 50 µs where the train is no
+# clean run, however few frames there are; a frame alone costs 1.5 µs for the write and some 3 µs in the
+# kernel's TCP and the answer to it.
 LEAST: Final = 8
 _LEAST_SIZE: Final = HEADER_SIZE + IPV4_HEADER_SIZE + UDP_HEADER_SIZE
 
@@ -84,9 +86,6 @@ _NEEDED: Final = {
     (IPV4, UDP): int(TapOffload.USO4),
     (IPV6, UDP): int(TapOffload.USO6),
 }
-_TCPV4: Final = int(GsoType.TCPV4)
-_TCPV6: Final = int(GsoType.TCPV6)
-_UDP_L4: Final = int(GsoType.UDP_L4)
 
 
 def joined(train: Train, takes: TapOffload, *, fixed_ids: bool = False, least: int = LEAST) -> list[Train]:
@@ -109,12 +108,11 @@ def joined(train: Train, takes: TapOffload, *, fixed_ids: bool = False, least: i
         return [train]
     result: list[Train] = []
     view, done = memoryview(data), 0
-    for rows in _groups(data, size, kinds, least):
-        for run in rows.runs(kinds, fixed_ids=fixed_ids):
-            if run.start * size > done:
-                result.append(Train(view[done : run.start * size], size))
-            result.append(rows.superframe(run))
-            done = min(run.stop * size, total)
+    for layout, run in _runs(data, size, kinds, least, fixed_ids=fixed_ids):
+        if run.start * size > done:
+            result.append(Train(view[done : run.start * size], size))
+        result.append(superframe(data, size, run, layout))
+        done = min(run.stop * size, total)
     if not done:
         return [train]
     if done < total:
@@ -122,10 +120,36 @@ def joined(train: Train, takes: TapOffload, *, fixed_ids: bool = False, least: i
     return result
 
 
-def _groups(data: Buffer, size: int, kinds: int, least: int) -> Iterator[_Rows]:
-    """Give the stretches of ``least`` rows or more with joinable headers at the same offsets."""
+def _runs(
+    data: Buffer, size: int, kinds: int, least: int, *, fixed_ids: bool
+) -> Iterator[tuple[Layout, range]]:
+    """Give the frames, by number, that become one superframe each, and where their headers lie."""
+    layout, rest = _layout(data, 0, size, kinds), len(data) % size
+    if layout is not None and (not rest or rest > layout.payload) and is_clean_run(data, size, layout):
+        for run in _parts(0, -(-len(data) // size), size, layout):
+            yield layout, run
+        return
+    for rows in _groups(data, size, kinds, least, layout):
+        for run in rows.runs(kinds, fixed_ids=fixed_ids):
+            yield rows.layout, run
+
+
+def _parts(start: int, stop: int, stride: int, layout: Layout) -> Iterator[range]:
+    """Divide frames that belong together into what fits into superframes: at least two for each."""
+    most = (MAX_IP_SIZE - layout.payload + layout.network) // (stride - layout.payload)
+    if layout.protocol == UDP:
+        most = min(most, DATAGRAMS_MAX)
+    for part in range(start, stop, most):
+        if min(stop, part + most) - part > 1:
+            yield range(part, min(stop, part + most))
+
+
+def _groups(data: Buffer, size: int, kinds: int, least: int, layout: Layout | None) -> Iterator[_Rows]:
+    """Give the stretches of ``least`` rows or more with joinable headers at the same offsets.
+
+    Those of the first frame lie as ``layout`` says.
+    """
     count, rest = divmod(len(data), size)
-    layout = _layout(data, 0, size, kinds)
     if layout is not None:
         rows = _Rows(data, size, range(count + (rest > layout.payload)), layout)
         if rows.is_uniform():
@@ -244,59 +268,10 @@ class _Rows:
         if not self.alike:
             words: _Words = self.heads.view(np.uint64) & _masks(self.layout)[0]
             links &= (words[1:] == words[:-1]).all(axis=1)
-        payload = self.stride - self.layout.payload
-        most = (MAX_IP_SIZE - self.layout.payload + self.layout.network) // payload
-        if self.layout.protocol == UDP:
-            most = min(most, DATAGRAMS_MAX)
         first = self.numbers.start
         breaks = (np.flatnonzero(~links) + (first + 1)).tolist()
         for start, stop in pairwise([first, *breaks, self.numbers.stop]):
-            for part in range(start, stop, most):
-                if min(stop, part + most) - part > 1:
-                    yield range(part, min(stop, part + most))
-
-    def superframe(self, run: range) -> Train:
-        """Join the frames of ``run`` into one superframe, in new bytes."""
-        layout, stride, start = self.layout, self.stride, self.layout.payload
-        size = stride - start
-        last = run[-1] * stride
-        rest = min(stride, len(self.data) - last) - start
-        full = len(run) - 1
-        out = np.empty(start + full * size + rest, np.uint8)
-        rows: _Bytes = np.ndarray((full, size), "u1", self.data, run.start * stride + start, (stride, 1))
-        out[start : start + full * size].reshape(full, size)[:] = rows
-        out[-rest:] = np.frombuffer(self.data, np.uint8, rest, last + start)
-        head = bytearray(self.data[run.start * stride : run.start * stride + start])
-        kind, offset = self._write_head(head, len(out), last)
-        out[:start] = np.frombuffer(head, np.uint8)
-        header = VirtioNetHeader(NEEDS_CSUM, kind, start, size, layout.transport, offset)
-        return Train(out.data, stride, header)
-
-    def _write_head(self, head: bytearray, size: int, last: int) -> tuple[int, int]:
-        """Make the first segment's headers those of a superframe of ``size`` bytes.
-
-        The last segment is at ``last``. Gives the GSO type, and where the checksum is in the TCP or UDP
-        header.
-        """
-        layout = self.layout
-        network, transport = layout.network, layout.transport
-        addresses = head[network + 8 : transport]
-        if layout.ethertype == IPV4:
-            addresses = head[network + 12 : transport]
-            put_word(head, network + 2, size - network)
-            put_word(head, network + 10, 0)
-            put_word(head, network + 10, checksum(head[network:transport]))
-        else:
-            put_word(head, network + 4, size - network - IPV6_HEADER_SIZE)
-        partial = pseudo_sum(addresses, layout.protocol, size - transport)
-        if layout.protocol == UDP:
-            put_word(head, transport + 4, size - transport)
-            put_word(head, transport + UDP_CHECKSUM, partial)
-            return _UDP_L4, UDP_CHECKSUM
-        put_word(head, transport + TCP_CHECKSUM, partial)
-        head[transport + 13] |= self.data[last + transport + 13] & (FIN | PSH)
-        kind = _TCPV4 if layout.ethertype == IPV4 else _TCPV6
-        return kind | (GSO_ECN if head[transport + 13] & CWR else 0), TCP_CHECKSUM
+            yield from _parts(start, stop, self.stride, self.layout)
 
     def _column(self, offset: int, kind: str) -> npt.NDArray[np.uint32]:
         """Give the header field at ``offset`` of every row, as NumPy type ``kind``, a view."""

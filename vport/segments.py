@@ -91,7 +91,7 @@ def superframe_layout(frame: Buffer, header: VirtioNetHeader) -> Layout:
             raise FrameError(f"checksum starts at {transport}, which is not behind the IPv4 header")
         if frame[network + 9] != protocol or (transport - network) % 4:
             raise FrameError(f"a superframe of {header} has protocol {frame[network + 9]}")
-    elif transport < network + IPV6_HEADER_SIZE or frame[network] >> 4 != 6:
+    elif transport < network + IPV6_HEADER_SIZE or frame[network] >> 4 != 6 or (transport - network) % 4:
         raise FrameError(f"checksum starts at {transport}, which is not behind the IPv6 header")
     payload = transport + (UDP_HEADER_SIZE if protocol == UDP else (frame[transport + 12] >> 4) * 4)
     if payload < transport + minimum or payload > len(frame):

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from vswitch.management.control import Control
     from vswitch.ports import Port
 
-QUIET = Category("guard/quiet", 0o400, "guard: broadcasts of a port are taken out")
+QUIET = Category("quiet/port", 0o400, "quiet: broadcasts of a port are taken out")
 WINDOW = 1.0  # seconds
 
 
 class BroadcastGuard(Plugin):
     """Lets so many broadcasts a second through from each port, and takes out the rest."""
 
-    name = "guard"
+    name = "quiet"
     help = "limit the broadcasts of each port"
 
     def __init__(self, host: PluginHost) -> None:
@@ -37,13 +37,13 @@ class BroadcastGuard(Plugin):
         self.categories = (QUIET,)
         self.menus = (
             Menu(
-                "guard",
+                "quiet",
                 "BROADCAST GUARD MENU",
                 (
-                    command("guard/limit", "set broadcasts a second of a port", Integer("N", 0, 10**6))(
+                    command("quiet/limit", "set broadcasts a second of a port", Integer("N", 0, 10**6))(
                         self.set_limit
                     ),
-                    command("guard/print", "print what ports sent lately", prints=True)(self.print_counts),
+                    command("quiet/print", "print what ports sent lately", prints=True)(self.print_counts),
                 ),
             ),
         )
@@ -74,11 +74,11 @@ class BroadcastGuard(Plugin):
     # --- commands ---
 
     def set_limit(self, control: Control, session: Session, limit: int) -> None:
-        """Carry out ``guard/limit``; the argument was checked as declared."""
+        """Carry out ``quiet/limit``; the argument was checked as declared."""
         self._limit = limit
 
     def print_counts(self, control: Control, session: Session) -> Reply:
-        """Carry out ``guard/print``, and ``guard/print -j``."""
+        """Carry out ``quiet/print``, and ``quiet/print -j``."""
         counts = sorted(self._counts.items())
         lines = [f"Port {number:04d} broadcasts {count}" for number, count in counts]
         return Reply(lines, document=[{"port": number, "broadcasts": count} for number, count in counts])

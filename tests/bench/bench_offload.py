@@ -32,12 +32,12 @@ def superframe(version: int, protocol: int, segment: int, payload: int) -> tuple
     """Make a superframe with a right partial checksum."""
     options = bytes.fromhex("0101080a0000000100000002") if protocol == 6 else b""
     if protocol == 6:
-        head = struct.pack("!HHIIBBHHH", 1, 2, 0xFFFFFFF0, 5, 0x80, 0x18, 500, 0, 0) + options
+        head = struct.pack("!HHIIBBHHH", 1, 2, 0x12345678, 5, 0x80, 0x18, 500, 0, 0) + options
     else:
         head = struct.pack("!HHHH", 1, 2, 8 + payload, 0)
     length = len(head) + payload
     if version == 4:
-        network = bytearray(struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0xFFF0, 0x4000, 64, protocol, 0))
+        network = bytearray(struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0x1234, 0x4000, 64, protocol, 0))
         network += bytes(range(8))
         put_word(network, 10, checksum(network))
         pseudo = pseudo_sum(network[12:], protocol, length)

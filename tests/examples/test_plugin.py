@@ -25,16 +25,16 @@ def test_example_filters_prints_and_goes_again(tmp_path: Path) -> None:
             return done
 
         ask(switch.path, "plugin/add", str(PLUGIN))
-        assert "guard/limit        N               set broadcasts" in ask(switch.path, "help", "guard").stdout
-        ask(switch.path, "guard/limit", "0")
+        assert "quiet/limit        N               set broadcasts" in ask(switch.path, "help", "quiet").stdout
+        ask(switch.path, "quiet/limit", "0")
         switch.new_station("02:00:00:00:00:77")
         found = wait_until(
-            "broadcasts counted", lambda: json.loads(ask("-j", switch.path, "guard/print").stdout)
+            "broadcasts counted", lambda: json.loads(ask("-j", switch.path, "quiet/print").stdout)
         )
         assert found == [{"port": 2, "broadcasts": 1}]
         assert "1 a plugin took it out" in ask(switch.path, "port/discards", "2").stdout
         assert ask(switch.path, "hash/print").stdout.count("02:00:00:00:00:77") == 0
-        ask(switch.path, "plugin/del", "guard")
+        ask(switch.path, "plugin/del", "quiet")
         switch.new_station("02:00:00:00:00:78")
         wait_until(
             "the station learned", lambda: "02:00:00:00:00:78" in ask(switch.path, "hash/print").stdout
