@@ -1,8 +1,8 @@
 """The protocol under test: who is there? Each station says so once a second, and forgets whom it misses.
 
-A beacon is a broadcast frame with EtherType 0x88B6 (IEEE 802, for local experiments) and a name. The class
-has no clock and no socket: frames and the time go in, frames come out. So the same code runs on a simulated
-LAN in a test and on a real one.
+A beacon is a broadcast frame with EtherType 0x88B6 (IEEE 802, for local experiments), a mark and a name. The
+class has no clock and no socket: frames and the time go in, frames come out. So the same code runs on a
+simulated LAN in a test and on a real one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from vport.ethernet import BROADCAST, MacAddress, decode_header, encode_frame
 from vport.links.simulated import SimulatedLink
 
 ETHERTYPE = 0x88B6
+MARK = b"WHO?"  # others experiment with this EtherType too
 INTERVAL = 1.0  # seconds between beacons
 LIFETIME = 5.5  # seconds after which a silent peer is forgotten: five beacons may be lost
 NAME_MAX = 32
@@ -36,8 +37,11 @@ class Beacon:
             header = decode_header(frame)
         except FrameError:
             return []
-        name = bytes(frame[header.size :][:NAME_MAX]).rstrip(b"\0").decode("utf-8", "replace")
-        if header.ethertype != ETHERTYPE or name in {"", self.name}:
+        payload = bytes(frame[header.size :])
+        if header.ethertype != ETHERTYPE or not payload.startswith(MARK):
+            return []
+        name = payload[len(MARK) :][:NAME_MAX].rstrip(b"\0").decode("utf-8", "replace")
+        if name in {"", self.name}:
             return []
         if name in self._heard or len(self._heard) < PEERS_MAX:
             self._heard[name] = now
@@ -54,7 +58,7 @@ class Beacon:
         if now < self._next_at:
             return []
         self._next_at = now + INTERVAL
-        return [encode_frame(BROADCAST, self.mac, ETHERTYPE, self.name.encode()[:NAME_MAX])]
+        return [encode_frame(BROADCAST, self.mac, ETHERTYPE, MARK + self.name.encode()[:NAME_MAX])]
 
 
 class BeaconLink(SimulatedLink):
