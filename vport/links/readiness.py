@@ -124,21 +124,27 @@ class _Watch:
             self._is_lingering = False
 
     async def _serve_while_hot(self) -> None:
-        heard_at = time.monotonic()
+        heard_at = rested_at = time.monotonic()
         while time.monotonic() - heard_at < HOT_TIME:
-            # Whatever the latest turns woke, a simulated host for one, goes on before the next wait. Trio
-            # runs in no order what has become runnable together, so that once is not enough.
-            await trio.lowlevel.checkpoint()
-            await trio.lowlevel.checkpoint()
-            if self._epoll is None:  # nothing is served any more
-                return
-            ready = self._epoll.poll(PATIENCE)
+            # More may have come meanwhile, as under load it always has: no need to go round by Trio for it.
+            ready = self._poll(0) if time.monotonic() - rested_at < PATIENCE else []
+            if not ready:
+                # Whatever the latest turns woke, a simulated host for one, goes on before the next wait.
+                # Trio runs in no order what has become runnable together, so that once is not enough.
+                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint()
+                rested_at = time.monotonic()
+                ready = self._poll(PATIENCE)
             for descriptor, _ in ready:
                 served = self._served.get(descriptor)
                 if served is not None:
                     served.take_turn()
             if ready:
                 heard_at = time.monotonic()
+
+    def _poll(self, patience: float) -> list[tuple[int, int]]:
+        """Wait for any of the descriptors, in seconds; none are ready where none is served any more."""
+        return [] if self._epoll is None else self._epoll.poll(patience)
 
 
 _watch_of_run: Final = trio.lowlevel.RunVar[_Watch]("links.readiness")
