@@ -8,6 +8,7 @@ from vswitch.management import (
     config,
     debug,
     dhcp,
+    ds,
     fstp,
     general,
     guard,
@@ -25,6 +26,7 @@ def switch_catalog() -> Catalog:
     """Make the catalog of all commands of a switch. Each switch has its own: plugins add to it."""
     return Catalog(
         (
+            ds.MENU,
             Menu("", "", (*general.COMMANDS, load)),
             debug.MENU,
             plugin.MENU,

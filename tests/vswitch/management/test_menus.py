@@ -15,10 +15,12 @@ from tests.vswitch.links_in_memory import RecordingLink
 from tests.vswitch.management.small_switch import SmallSwitch
 from vport.errors import RefusedError
 from vport.links import open_link
+from vport.locator import parse
 from vport.shell.command import Session, execute
 from vport.shell.message import Message
 from vport.train import Train
 from vswitch.access import AccessRule
+from vswitch.config import SwitchSettings
 from vswitch.events import AccessRefused
 from vswitch.management.control import SocketInfo
 from vswitch.management.hash import bucket_of
@@ -83,9 +85,24 @@ def test_names_fit_their_column() -> None:
         assert text
 
 
-def test_general_commands_come_before_the_menus() -> None:
-    assert [path for path, _, _ in CATALOG.entries()][:6] == [
-        "help", "logout", "shutdown", "showinfo", "load", "debug",
+def test_control_directories_are_shown_as_vde_shows_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    switch = SmallSwitch()
+    listen = (parse("vde:///run/one.ctl"), parse("udp://:9999"), parse("vde:///run/two.ctl?mode=0660"))
+    monkeypatch.setattr(switch, "running_settings", lambda: SwitchSettings(listen=listen))
+
+    shown = trio.run(execute, switch, Session(CATALOG), "ds/showinfo")
+
+    assert list(shown.lines or ()) == [
+        "ctl dir /run/one.ctl",
+        "std mode 0600",
+        "ctl dir /run/two.ctl",
+        "std mode 0660",
+    ]
+
+
+def test_commands_are_listed_in_the_order_of_vde() -> None:
+    assert [path for path, _, _ in CATALOG.entries()][:8] == [
+        "ds", "ds/showinfo", "help", "logout", "shutdown", "showinfo", "load", "debug",
     ]  # fmt: skip
 
 
