@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-JOIN_TIME: Final = 30.0  # seconds after which a switch that says nothing is given up
+JOIN_TIME: Final = 15.0  # seconds after which a switch that says nothing is given up
 _REPEAT: Final = 1.0  # seconds between two requests: the first may be lost
 _ADDRESS_TIME: Final = 6.0  # seconds that one address of the switch is given before the next one
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vport.links.udp import UdpListener
     from vport.links.udp_listener import UdpPeer
 
-TURN = 400  # frames, more than the listener takes at once
+TURN = 4000  # frames, more than the listener takes before it lets others have their turn
 
 
 async def flood_until_apart(flooder: Peer, quiet: Peer, listener: UdpListener, switch: Switch) -> UdpPeer:
