@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.system.lan_parts import require_slirp
 from tests.system.processes import ROOT
 from tests.system.requirements import require_program, require_root, require_tun
 
@@ -107,12 +108,13 @@ def test_tun_vpn_shows_what_a_broadcast_server_does() -> None:
 def test_vde_set_ups_work_with_either_side_replaced() -> None:
     require_root()
     require_program("vde_switch", "vde2")
-    require_program("wirefilter", "vde2")
+    require_program("wirefilter", "vde-wirefilter")
+    require_slirp()
 
     said = run_example("vde", seconds=180.0)
 
     lines = [line for line in said.splitlines() if " packets transmitted, " in line]
-    assert len(lines) == 2 * 6 + 2
+    assert len(lines) == 2 * 8 + 2
     assert all("4 packets transmitted" in line or ", 3 received" in line for line in lines)
     assert namespaces_of("vde") == []
 
