@@ -6,12 +6,11 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
-from urllib.parse import quote, unquote
 
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, format_mac
 from vport.locator_fields import (
-    SAFE,
+    DeviceLocator,
     InterfaceAddress,
     IpAddress,
     Locator,
@@ -34,36 +33,25 @@ _NO_VNI: Final = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PacketLocator(Locator):
+class PacketLocator(DeviceLocator):
     """An existing network device of this kernel. See ``vport.links.packet``."""
 
     scheme: ClassVar[str] = "packet"
     form: ClassVar[str] = "packet://NAME"
     summary: ClassVar[str] = "an existing device, such as eth0: its whole LAN joins"
 
-    name: str
     netns: str | None = option(None, namespace_name, "network namespace that it is in", "NAME")
     promiscuous: bool = flag(True, "hear frames for others too")
 
-    @classmethod
-    def read_target(cls, text: str) -> dict[str, Any]:
-        """Read the name of the device."""
-        return {"name": interface_name(unquote(text))}
-
-    def write_target(self) -> str:
-        """Write the name of the device."""
-        return quote(self.name, safe=SAFE)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TunLocator(Locator):
+class TunLocator(DeviceLocator):
     """A TUN device of this kernel. See ``vport.links.tun``."""
 
     scheme: ClassVar[str] = "tun"
     form: ClassVar[str] = "tun://NAME?address=ADDRESS/PREFIX"
     summary: ClassVar[str] = "a TUN device: the machine joins the LAN with IP only, no Ethernet"
 
-    name: str
     address: tuple[InterfaceAddress, ...] = option(
         (), interface_address, "IPv4 or IPv6 address on the LAN; repeatable, at least one", "ADDRESS/PREFIX"
     )
@@ -79,15 +67,6 @@ class TunLocator(Locator):
     def __post_init__(self) -> None:
         if not self.address:
             raise SettingsError("which address has it on the LAN? Add ?address=ADDRESS/PREFIX")
-
-    @classmethod
-    def read_target(cls, text: str) -> dict[str, Any]:
-        """Read the name of the device."""
-        return {"name": interface_name(unquote(text))}
-
-    def write_target(self) -> str:
-        """Write the name of the device."""
-        return quote(self.name, safe=SAFE)
 
 
 def remote(text: str) -> tuple[str, int]:

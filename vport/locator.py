@@ -12,14 +12,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
-from urllib.parse import quote, unquote
 
 from vport.device_locators import PacketLocator, TunLocator, VxlanLocator
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, format_mac
 from vport.lan_locators import DhcpLocator, SlirpLocator
 from vport.locator_fields import (
-    SAFE,
+    DeviceLocator,
     InterfaceAddress,
     IpAddress,
     Locator,
@@ -125,14 +124,13 @@ class UdpLocator(Locator):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TapLocator(Locator):
+class TapLocator(DeviceLocator):
     """A TAP device of this kernel. See ``vport.links.tap``."""
 
     scheme: ClassVar[str] = "tap"
     form: ClassVar[str] = "tap://NAME"
     summary: ClassVar[str] = "a TAP device: the machine itself joins the LAN"
 
-    name: str
     mtu: int | None = option(None, integer(68, 65521), "MTU of the device, bytes", "N")
     mac: MacAddress | None = option(None, station_address, "MAC address of the device", "MAC", format_mac)
     address: tuple[InterfaceAddress, ...] = option(
@@ -142,15 +140,6 @@ class TapLocator(Locator):
     netns: str | None = option(None, namespace_name, "network namespace to create it in", "NAME")
     up: bool = flag(True, "set the device up")
     offload: bool = flag(True, "let the kernel hand over superframes (TSO, USO, checksums)")
-
-    @classmethod
-    def read_target(cls, text: str) -> dict[str, Any]:
-        """Read the name of the device."""
-        return {"name": interface_name(unquote(text))}
-
-    def write_target(self) -> str:
-        """Write the name of the device."""
-        return quote(self.name, safe=SAFE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -282,6 +282,22 @@ class Locator:
         return value if is_repeatable else (value,)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceLocator(Locator):
+    """A locator whose target is the name of a network device."""
+
+    name: str
+
+    @classmethod
+    def read_target(cls, text: str) -> dict[str, Any]:
+        """Read the name of the device."""
+        return {"name": interface_name(unquote(text))}
+
+    def write_target(self) -> str:
+        """Write the name of the device."""
+        return quote(self.name, safe=SAFE)
+
+
 def _listed(names: dict[str, Any]) -> str:
     return ", ".join(sorted(names)) or "no options"
 
