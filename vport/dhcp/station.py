@@ -195,6 +195,10 @@ class LanServer:
         deadlines = (self.station.next_deadline(), self._probes.next_deadline())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
+    def announce(self) -> list[bytes]:
+        """Give the frames that tell where the server is."""
+        return self.station.announce()
+
     def handle_timer(self, now: float) -> list[bytes]:
         """Give the frames that are due: offers of addresses that nobody has, solicitations."""
         offers = [self._reply_frame(offer) for offer in self._probes.take_due(now)]

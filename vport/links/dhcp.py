@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import Counter, deque
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,25 +25,23 @@ from vport.dhcp.names import PAYLOAD, encode
 from vport.dhcp.server import DhcpEvent, Exhausted, Granted, InUse, Released
 from vport.dhcp.station import LanServer
 from vport.dhcp.storage import read_leases, write_leases
-from vport.errors import FrameError, LinkError, SettingsError
+from vport.errors import LinkError, SettingsError
 from vport.ethernet import format_mac
 from vport.files import read_text, write_text_in_thread
 from vport.lan_locators import THIS_MACHINE
-from vport.links.base import Link
-from vport.offload import plain
+from vport.links.simulated import SimulatedLink
 from vport.rate_limit import RateLimit
 from vport.station import derived_mac
-from vport.train import Train
 
 if TYPE_CHECKING:
     from vport.dhcp.station import PendingQuery
     from vport.links.base import Sink
     from vport.locator import DhcpLocator
+    from vport.train import Train
 
 logger = logging.getLogger(__name__)
 
 MAX_QUEUED_BYTES: Final = 1 << 19  # frames that wait for ``run``
-MAX_BATCH: Final = 64  # frames in one turn, so that one busy server does not hold up the others
 MAX_FORWARDED: Final = 64  # queries under way
 FORWARD_TIMEOUT: Final = 4.0  # seconds; resolvers ask again after five
 SAVE_DELAY: Final = 0.5  # seconds in which changes of leases are gathered for one write
@@ -53,7 +49,7 @@ MAX_FILE: Final = 32 << 20  # bytes; twice what the leases of the largest pool t
 GRACE: Final = 2.0  # seconds for the last write when everything ends
 
 
-class DhcpLink(Link):
+class DhcpLink(SimulatedLink):
     """A DHCP and name server at the far end of a link.
 
     Attributes:
@@ -61,40 +57,27 @@ class DhcpLink(Link):
     """
 
     module = "dhcp"
+    queue_limit = MAX_QUEUED_BYTES
 
     def __init__(self, locator: DhcpLocator, upstream: tuple[str, ...]) -> None:
         mac = locator.mac or derived_mac(locator.server)
         self.server = LanServer(mac, locator.settings(), forwards=bool(upstream))
+        super().__init__(self.server)
         self.station = mac
         self.description = f"dhcp {locator.server}"
-        self.discards: Counter[str] = self.server.discards
+        self.discards = self.server.discards
         self.locator = locator
         self._path = None if locator.file is None else Path(locator.file)
         self._upstream = upstream
-        self._queue: deque[bytes] = deque()
-        self._queued_bytes = 0
-        self._wake = trio.Event()
         self._changed = trio.Event()
         self._forwarded = 0  # queries under way
         self._told = RateLimit(burst=20, interval=1.0)
-        self._is_closed = False
 
     # --- towards the server ---
 
     def transmit(self, train: Train) -> None:
-        """Give the frames to the server at once; its answers wait for ``run``, so nothing recurses."""
-        if self._is_closed:
-            self.discards["closed"] += train.count
-            return
-        try:
-            frames = plain(train).frames()
-        except FrameError:
-            self.discards["malformed superframe"] += 1
-            return
-        now = trio.current_time()
-        for frame in frames:
-            self._enqueue(self.server.receive(frame, now))
-        self._handle_events()
+        """Give the frames to the server at once; ``run`` also looks for queries to pass on."""
+        super().transmit(train)
         self._wake.set()
 
     # --- from the server ---
@@ -105,7 +88,7 @@ class DhcpLink(Link):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_leases)
                 task_status.started()
-                self._enqueue(self.server.station.announce())
+                self._enqueue(self.server.announce())
                 while not self._is_closed:
                     await self._turn(sink, nursery)
                 nursery.cancel_scope.cancel()
@@ -123,27 +106,6 @@ class DhcpLink(Link):
             await trio.lowlevel.checkpoint()
         else:
             await self._sleep()
-
-    async def _sleep(self) -> None:
-        self._wake = trio.Event()
-        deadline = self.server.next_deadline()
-        with trio.CancelScope(deadline=float("inf") if deadline is None else deadline):
-            await self._wake.wait()
-
-    def _enqueue(self, frames: list[bytes]) -> None:
-        for frame in frames:
-            if self._queued_bytes + len(frame) > MAX_QUEUED_BYTES:
-                self.discards["queue full"] += 1
-                continue
-            self._queued_bytes += len(frame)
-            self._queue.append(frame)
-
-    def _deliver_batch(self, sink: Sink) -> None:
-        batch = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_BATCH))]
-        self._queued_bytes -= sum(map(len, batch))
-        for size, frames in groupby(batch, key=len):
-            sink.deliver(Train(b"".join(frames), size))
-        sink.flush()
 
     # --- names of others ---
 
@@ -273,13 +235,6 @@ class DhcpLink(Link):
             "queries": dict(self.server.names.counters),
             "discards": dict(self.discards),
         }
-
-    def close(self) -> None:
-        """End ``run``. Idempotent."""
-        self._is_closed = True
-        self._queue.clear()
-        self._queued_bytes = 0
-        self._wake.set()
 
 
 def _state(remaining: float, is_offer: bool) -> str:

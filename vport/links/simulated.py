@@ -43,7 +43,13 @@ class PureStation(Protocol):
 
 
 class SimulatedLink(Link):
-    """A station at the far end of a link."""
+    """A station at the far end of a link.
+
+    Attributes:
+        queue_limit: bytes of answers that may wait for ``run``.
+    """
+
+    queue_limit: int = MAX_QUEUED_BYTES
 
     def __init__(self, station: PureStation) -> None:
         self.discards: Counter[str] = Counter()
@@ -101,7 +107,7 @@ class SimulatedLink(Link):
 
     def _enqueue(self, frames: list[bytes]) -> None:
         for frame in frames:
-            if self._queued_bytes + len(frame) > MAX_QUEUED_BYTES:
+            if self._queued_bytes + len(frame) > self.queue_limit:
                 self.discards["queue full"] += 1
                 continue
             self._queued_bytes += len(frame)
