@@ -22,8 +22,6 @@ from vswitch.ports import DiscardReason, PortNumber
 from vswitch.spanning_tree import (
     BridgeSettings,
     FlushFdb,
-    GuardRecovered,
-    GuardTripped,
     PortRoleChanged,
     PortSettings,
     PortStateChanged,
@@ -307,11 +305,7 @@ class Topology:
             if port is not None:
                 self._bridge.fdb.flush(vid=branch.vlan.vid, port=port)
 
-    def _tell(
-        self,
-        branch: Branch,
-        event: PortRoleChanged | RootChanged | TopologyChanged | GuardTripped | GuardRecovered,
-    ) -> None:
+    def _tell(self, branch: Branch, event: PortRoleChanged | RootChanged | TopologyChanged) -> None:
         vid, tell = branch.vlan.vid, self._bridge.events.put
         match event:
             case PortRoleChanged():
@@ -321,8 +315,6 @@ class Topology:
                 tell(TreeRoot(vid=vid, root_id=event.root_id, port=port, path_cost=event.root_path_cost))
             case TopologyChanged():
                 tell(TreeChanged(vid=vid, port=PortNumber(event.port), is_received=event.received))
-            case GuardTripped() | GuardRecovered():
-                pass  # the switch's own BPDU guard shuts a port in all VLANs before a tree hears of it
             case _:
                 assert_never(event)
 

@@ -26,7 +26,6 @@ _VDE_ROLES: Final = {
 }
 
 REASONS: Final = {
-    BlockReason.BPDU_GUARD: "a BPDU came where none may",
     BlockReason.ROOT_GUARD: "a better root than ours is offered there",
     BlockReason.REFLECTED: "the link sends back what we send",
     BlockReason.REDUNDANT: "another way is in use",

@@ -22,7 +22,6 @@ class PortState(IntEnum):
 class BlockReason(StrEnum):
     """Why a port that is up does not forward, for the operator."""
 
-    BPDU_GUARD = "bpdu-guard"  # shut, a BPDU came where none may
     ROOT_GUARD = "root-guard"  # better information came from a port that must not lead to the root
     REFLECTED = "own-bpdu-reflected"  # the link sends back what we send
     REDUNDANT = "redundant"  # alternate or backup: another way is in use
@@ -77,29 +76,4 @@ class TopologyChanged:
     received: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardTripped:
-    """A guard shut the port; ``recover_at`` is when it opens again by itself, ``None`` for never."""
-
-    port: int
-    reason: BlockReason
-    recover_at: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuardRecovered:
-    """The port that a guard shut takes part again."""
-
-    port: int
-
-
-Event = (
-    TransmitBpdu
-    | PortStateChanged
-    | PortRoleChanged
-    | FlushFdb
-    | RootChanged
-    | TopologyChanged
-    | GuardTripped
-    | GuardRecovered
-)
+Event = TransmitBpdu | PortStateChanged | PortRoleChanged | FlushFdb | RootChanged | TopologyChanged

@@ -16,8 +16,6 @@ from vswitch.spanning_tree.events import (
     BlockReason,
     Event,
     FlushFdb,
-    GuardRecovered,
-    GuardTripped,
     PortRoleChanged,
     PortState,
     PortStateChanged,
@@ -27,7 +25,7 @@ from vswitch.spanning_tree.events import (
 from vswitch.spanning_tree.port_transmit import PORT_TRANSMIT
 from vswitch.spanning_tree.runner import PORT_MACHINES, run_machines, transmit, update_deadlines
 from vswitch.spanning_tree.settings import MIGRATE_TIME, BridgeSettings, PortSettings
-from vswitch.spanning_tree.variables import HELD, Port, Tree, make_port
+from vswitch.spanning_tree.variables import Port, Tree, make_port
 from vswitch.spanning_tree.view import InstanceView, PortView, block_reason, view_instance, view_port
 
 if TYPE_CHECKING:
@@ -141,8 +139,6 @@ class SpanningTree:
             found.counters.discarded += 1
             return []
         self._start(now)
-        if found.settings.bpdu_guard:
-            return self._trip(found)
         found.message = bpdu
         found.rcvd_bpdu = found.is_dirty = True
         return self._settle()
@@ -152,12 +148,7 @@ class SpanningTree:
         if self._deadline is None or now < self._deadline:
             return []
         self._start(now)
-        recovered: list[Event] = []
-        for port in self._tree.ports.values():
-            if port.shut_until is not None and port.shut_until <= now:
-                self._enable(port)
-                recovered.append(GuardRecovered(port=port.number))
-        return recovered + self._settle()
+        return self._settle()
 
     def configure(self, settings: BridgeSettings, now: float) -> list[Event]:
         """Change the bridge's settings; the tree is computed anew (802.1D-2004 17.13)."""
@@ -186,8 +177,6 @@ class SpanningTree:
         found.port_id = make_port(tree, port, settings, is_tagged=found.is_tagged).port_id
         if settings.admin_edge != before.admin_edge or (before.auto_edge and not settings.auto_edge):
             begin_detection(found)
-        if found.shut_until is not None and not settings.bpdu_guard:
-            self._enable(found)
         self._reselect()
         return self._settle()
 
@@ -234,21 +223,11 @@ class SpanningTree:
 
     def _enable(self, port: Port) -> None:
         """Set the port going, and what the standard keeps loaded while it is disabled."""
-        port.shut_until = None
         port.port_enabled = port.is_dirty = True
         port.mdelay_while = port.edge_delay_while = self._tree.now + MIGRATE_TIME
 
-    def _trip(self, port: Port) -> list[Event]:
-        recovery = self._tree.settings.guard_recovery
-        recover_at = None if recovery is None else self._tree.now + recovery
-        port.shut_until = HELD if recover_at is None else recover_at
-        port.port_enabled = False
-        port.is_dirty = True
-        tripped = GuardTripped(port=port.number, reason=BlockReason.BPDU_GUARD, recover_at=recover_at)
-        return [tripped, *self._settle()]
-
     def _admit(self, port: Port, bpdu: Bpdu, now: float) -> bool:
-        if port.shut_until is not None or port.settings.bpdu_filter:
+        if port.settings.bpdu_filter:
             return False
         if isinstance(bpdu, ConfigBpdu) and bpdu.times.message_age >= bpdu.times.max_age:
             return False  # 802.1D-2004 9.3.4

@@ -110,7 +110,7 @@ def _timer_deadline(port: Port) -> float:
     Timers in the past have had their effect, as all machines are at rest.
     """
     if not port.port_enabled:
-        return inf if port.shut_until is None else port.shut_until
+        return inf
     now = port.tree.now
     timers = [port.rr_while, port.rb_while]
     if port.info_is is InfoIs.RECEIVED:

@@ -22,7 +22,6 @@ MIGRATE_TIME: Final = 3.0  # seconds; 802.1D-2004 table 17-1
 # --- our own constants ---
 
 DEFAULT_PATH_COST: Final = 20_000_000  # VDE's constant, so that a mixed ring counts every hop alike
-DEFAULT_GUARD_RECOVERY: Final = 300.0  # seconds; what operators know from other switches
 
 
 class Times(NamedTuple):
@@ -71,8 +70,7 @@ class BridgeSettings:
     """Settings of one spanning tree instance.
 
     Times are seconds. ``protocol_version`` is the standard's force protocol version: 2 for rapid spanning
-    tree, 0 for a bridge that only ever speaks classic STP (802.1D-2004 17.13.4). ``guard_recovery`` is how
-    long BPDU guard keeps a port shut; ``None`` keeps it shut until the link comes again.
+    tree, 0 for a bridge that only ever speaks classic STP (802.1D-2004 17.13.4).
 
     Raises:
         SettingsError: a value is out of its range, or the times do not fit each other.
@@ -84,7 +82,6 @@ class BridgeSettings:
     forward_delay: float = 15.0
     tx_hold_count: int = 6
     protocol_version: int = 2
-    guard_recovery: float | None = DEFAULT_GUARD_RECOVERY
 
     def __post_init__(self) -> None:
         _check("bridge priority", self.priority, (0, 65535))
@@ -94,8 +91,6 @@ class BridgeSettings:
         _check("transmit hold count", self.tx_hold_count, TX_HOLD_COUNT_RANGE)
         if self.protocol_version not in (0, 2):
             raise SettingsError(f"protocol version {self.protocol_version} is neither 0 (STP) nor 2 (RSTP)")
-        if self.guard_recovery is not None and not self.guard_recovery > 0:
-            raise SettingsError(f"guard recovery {self.guard_recovery:g} s is not above 0 s")
         self._check_relations()
 
     def _check_relations(self) -> None:
@@ -121,11 +116,11 @@ class PortSettings:
 
     ``point_to_point``: exactly one bridge can be behind the port; needed for proposal and agreement
     (6.4.3). ``admin_edge``: forward at once, until a BPDU proves that a bridge is there (17.13.1).
-    ``auto_edge``: find out after three seconds without a BPDU (17.13.3). ``bpdu_guard``: shut the port at
-    its first BPDU. ``restricted_role`` is root guard: never look for the root behind this port (802.1Q-2018
-    13.27.64). ``restricted_tcn``: do not pass topology changes on from here (802.1Q-2018 13.27.65).
-    ``bpdu_filter``: neither send nor accept BPDUs, what VDE does on an edge port; the port then cannot take
-    part in breaking a loop.
+    ``auto_edge``: find out after three seconds without a BPDU (17.13.3). ``restricted_role`` is root
+    guard: never look for the root behind this port (802.1Q-2018 13.27.64). ``restricted_tcn``: do not pass
+    topology changes on from here (802.1Q-2018 13.27.65). ``bpdu_filter``: neither send nor accept BPDUs,
+    what VDE does on an edge port; the port then cannot take part in breaking a loop. BPDU guard is not
+    here: it shuts a port in all VLANs, see ``vswitch.protection``.
 
     Raises:
         SettingsError: path cost or priority is out of its range.
@@ -136,7 +131,6 @@ class PortSettings:
     point_to_point: bool = True
     admin_edge: bool = False
     auto_edge: bool = True
-    bpdu_guard: bool = False
     restricted_role: bool = False
     restricted_tcn: bool = False
     bpdu_filter: bool = False

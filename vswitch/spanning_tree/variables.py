@@ -49,7 +49,7 @@ class Counters:
 
     received: int = 0
     transmitted: int = 0
-    discarded: int = 0  # filtered, faster than the limit, too old, or for a port that is shut
+    discarded: int = 0  # filtered, faster than the limit, or too old
     topology_changes_received: int = 0
 
 
@@ -161,7 +161,6 @@ class Port:
     has_told_change: bool = False  # VDE is told of a topology change once
     propagation_flush: bool = False  # a flush that may be put off, see topology_change
     flush_after: float = STOPPED
-    shut_until: float | None = None  # by BPDU guard; HELD when only the link coming again opens it
     heard_at: float = STOPPED  # when the information of a neighbour was last refreshed
     receive_until: float = STOPPED
     reported_state: PortState = PortState.DISCARDING

@@ -54,7 +54,6 @@ class PortView:
     path_cost: int
     designated: PriorityVector
     protocol: str
-    recover_at: float | None
     timers: dict[str, float]
     received: int
     transmitted: int
@@ -87,7 +86,6 @@ def view_instance(
 
 def view_port(port: Port) -> PortView:
     """Describe a port as of the last input."""
-    shut_until = port.shut_until
     counters = port.counters
     return PortView(
         port=port.number,
@@ -100,7 +98,6 @@ def view_port(port: Port) -> PortView:
         path_cost=port.path_cost,
         designated=port.port_priority,
         protocol=_protocol(port),
-        recover_at=None if shut_until is None or shut_until == HELD else shut_until,
         timers=_timers(port),
         received=counters.received,
         transmitted=counters.transmitted,
@@ -113,8 +110,6 @@ def block_reason(port: Port) -> BlockReason | None:
     """Why the port does not forward; ``None`` when it does."""
     if port.forwarding:
         return None
-    if port.shut_until is not None:
-        return BlockReason.BPDU_GUARD
     if port.is_reflected:
         return BlockReason.REFLECTED
     if port.role in (PortRole.ALTERNATE, PortRole.BACKUP):

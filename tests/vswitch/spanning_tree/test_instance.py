@@ -12,8 +12,6 @@ from vswitch.spanning_tree import (
     BridgeSettings,
     Event,
     FlushFdb,
-    GuardRecovered,
-    GuardTripped,
     PortRole,
     PortRoleChanged,
     PortSettings,
@@ -385,40 +383,6 @@ def test_an_old_configuration_is_discarded() -> None:
 # --- guards ---
 
 
-def test_bpdu_guard_shuts_the_port_and_opens_it_after_the_recovery_time() -> None:
-    tree = make(guard_recovery=60.0)
-    tree.configure_port(1, PortSettings(admin_edge=True, bpdu_guard=True), 0.0)
-    tree.port_up(1, 0.0)
-
-    events = hear_root(tree, 1, 10.0)
-
-    assert events[:2] == [
-        GuardTripped(port=1, reason=BlockReason.BPDU_GUARD, recover_at=70.0),
-        PortStateChanged(port=1, state=DISCARDING),
-    ]
-    assert tree.block_reason(1) is BlockReason.BPDU_GUARD
-    assert hear_root(tree, 1, 11.0) == []
-    assert tree.view(11.0).is_root
-    assert tree.next_deadline() == 70.0
-
-    events = tree.handle_timer(70.0)
-
-    assert events[0] == GuardRecovered(port=1)
-    assert tree.state(1) is FORWARDING
-
-
-def test_bpdu_guard_without_recovery_waits_for_the_link_or_the_operator() -> None:
-    tree = make(guard_recovery=None)
-    tree.configure_port(1, PortSettings(bpdu_guard=True), 0.0)
-    tree.port_up(1, 0.0)
-    hear_root(tree, 1, 10.0)
-    assert tree.next_deadline() is None
-
-    tree.configure_port(1, PortSettings(), 20.0)
-
-    assert tree.block_reason(1) is BlockReason.NEGOTIATING
-
-
 def test_root_guard_blocks_while_better_information_comes_and_opens_when_it_ends() -> None:
     tree = make()
     tree.configure_port(1, PortSettings(restricted_role=True, auto_edge=False), 0.0)
@@ -587,7 +551,7 @@ def test_view_of_a_port() -> None:
 
     assert view is not None
     assert (view.role, view.state, view.path_cost) == (PortRole.ROOT, FORWARDING, COST)
-    assert (view.block_reason, view.is_edge, view.recover_at) == (None, False, None)
+    assert (view.block_reason, view.is_edge) == (None, False)
     assert view.designated == vector(1, 0, 1)
     assert (view.received, view.transmitted, view.discarded) == (1, 2, 0)
     assert view.timers["rcvd_info_while"] == 7.5

@@ -27,7 +27,6 @@ def test_defaults_are_those_of_the_standard() -> None:
         ({"tx_hold_count": 0}, "transmit hold count 0 is not within 1 to 10"),
         ({"priority": 65536}, "bridge priority 65536 is not within 0 to 65535"),
         ({"protocol_version": 1}, "protocol version 1 is neither"),
-        ({"guard_recovery": 0}, "guard recovery 0 s"),
         ({"max_age": 29}, "max age 29 s is above 28 s = 2 × \\(forward delay 15 s - 1 s\\)"),
         ({"hello_time": 9.5}, "max age 20 s is below 21 s = 2 × \\(hello time 9.5 s \\+ 1 s\\)"),
         ({"hello_time": float("nan")}, "hello time nan"),
