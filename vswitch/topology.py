@@ -15,39 +15,27 @@ way without a loop before ``sync`` is called.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from vport.errors import FrameError, SettingsError
 from vswitch.ports import DiscardReason, PortNumber
 from vswitch.spanning_tree import (
     BridgeSettings,
     FlushFdb,
-    PortRoleChanged,
     PortSettings,
     PortStateChanged,
-    RootChanged,
     SpanningTree,
-    TopologyChanged,
     TransmitBpdu,
     decode_frame,
 )
-from vswitch.spanning_tree import PortState as TreeState
-from vswitch.topology_events import (
-    NeighbourHeard,
-    NeighbourLost,
-    TreeChanged,
-    TreePortRole,
-    TreePortState,
-    TreeRoot,
-)
-from vswitch.vlan import PortState
+from vswitch.topology_events import NeighbourHeard, NeighbourLost, TreeChanged
 
 if TYPE_CHECKING:
     from vport.ethernet import MacAddress, Vid
     from vswitch.bridge import Bridge
     from vswitch.outbox import Outbox
     from vswitch.ports import Port
-    from vswitch.spanning_tree import Event
+    from vswitch.spanning_tree import Change, Event
     from vswitch.vlan import Member, Stale, Vlan
 
 # --- our own constants ---
@@ -56,12 +44,6 @@ SILENCE: Final = 12.5  # seconds without a BPDU until a neighbour counts as lost
 
 END_STATION_MODULES: Final = frozenset({"host", "slirp"})
 """Kinds of links with one machine behind them and never a bridge: their ports forward at once."""
-
-_STATES: Final = {
-    TreeState.DISCARDING: PortState.DISCARDING,
-    TreeState.LEARNING: PortState.LEARNING,
-    TreeState.FORWARDING: PortState.FORWARDING,
-}
 
 
 @dataclass(slots=True, eq=False)
@@ -284,20 +266,19 @@ class Topology:
             match event:
                 case TransmitBpdu():
                     self._outbox.put(branch.up[PortNumber(event.port)].port, event.frame)
-                case PortStateChanged():
-                    self._set_state(branch, PortNumber(event.port), event.state)
                 case FlushFdb():
                     self._flush(branch, event.ports)
+                case PortStateChanged():
+                    self._set_state(branch, event)
                 case _:
                     self._tell(branch, event)
 
-    def _set_state(self, branch: Branch, number: PortNumber, tree_state: TreeState) -> None:
-        port = self._bridge.ports.get(number)
+    def _set_state(self, branch: Branch, event: PortStateChanged) -> None:
+        port = self._bridge.ports.get(PortNumber(event.port))
         if port is None or branch.vlan.member(port) is None:
             return  # it left the VLAN, or the switch: its tree hears of it now
-        state = _STATES[tree_state]
-        branch.vlan.set_state(port, state)
-        self._bridge.events.put(TreePortState(port=number, vid=branch.vlan.vid, state=state))
+        branch.vlan.set_state(port, event.state)
+        self._tell(branch, event)
 
     def _flush(self, branch: Branch, numbers: tuple[int, ...]) -> None:
         for number in numbers:
@@ -305,18 +286,8 @@ class Topology:
             if port is not None:
                 self._bridge.fdb.flush(vid=branch.vlan.vid, port=port)
 
-    def _tell(self, branch: Branch, event: PortRoleChanged | RootChanged | TopologyChanged) -> None:
-        vid, tell = branch.vlan.vid, self._bridge.events.put
-        match event:
-            case PortRoleChanged():
-                tell(TreePortRole(port=PortNumber(event.port), vid=vid, role=event.role))
-            case RootChanged():
-                port = None if event.root_port is None else PortNumber(event.root_port)
-                tell(TreeRoot(vid=vid, root_id=event.root_id, port=port, path_cost=event.root_path_cost))
-            case TopologyChanged():
-                tell(TreeChanged(vid=vid, port=PortNumber(event.port), is_received=event.received))
-            case _:
-                assert_never(event)
+    def _tell(self, branch: Branch, change: Change) -> None:
+        self._bridge.events.put(TreeChanged(vid=branch.vlan.vid, change=change))
 
 
 def is_end_station(port: Port) -> bool:

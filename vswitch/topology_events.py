@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from vswitch.guards.port_guards import Shut, ShutReason
     from vswitch.guards.storm_control import StormKind
     from vswitch.ports import PortNumber
-    from vswitch.spanning_tree import BridgeId, PortRole
-    from vswitch.vlan import PortState
+    from vswitch.spanning_tree import Change
 
 
 class OpenCause(StrEnum):
@@ -29,40 +28,11 @@ class OpenCause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TreePortState:
-    """Spanning tree lets a port do something else in a VLAN."""
-
-    port: PortNumber
-    vid: Vid
-    state: PortState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreePortRole:
-    """A port plays another part in a VLAN's tree."""
-
-    port: PortNumber
-    vid: Vid
-    role: PortRole
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeRoot:
-    """A VLAN's tree has another root, or another way there; ``port`` is None on the root itself."""
-
-    vid: Vid
-    root_id: BridgeId
-    port: PortNumber | None
-    path_cost: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TreeChanged:
-    """The active topology changed; ``is_received``: a neighbour said so."""
+    """Something changed in a VLAN's tree: a port's state or role, the root, the active topology."""
 
     vid: Vid
-    port: PortNumber
-    is_received: bool
+    change: Change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,10 +128,7 @@ class BpdusRefused:
 
 
 TopologyEvent = (
-    TreePortState
-    | TreePortRole
-    | TreeRoot
-    | TreeChanged
+    TreeChanged
     | NeighbourHeard
     | NeighbourLost
     | PortShutDown

@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from vport.ethernet import format_mac
-from vswitch.spanning_tree import format_bridge_id
+from vswitch.spanning_tree import (
+    PortRoleChanged,
+    PortStateChanged,
+    RootChanged,
+    TopologyChanged,
+    format_bridge_id,
+)
 from vswitch.topology_events import (
     AddressLimitReached,
     BpdusRefused,
@@ -22,16 +28,14 @@ from vswitch.topology_events import (
     StormBegan,
     StormEnded,
     TreeChanged,
-    TreePortRole,
-    TreePortState,
-    TreeRoot,
 )
 
 if TYPE_CHECKING:
+    from vport.ethernet import Vid
     from vswitch.guards.port_guards import Shut
+    from vswitch.spanning_tree import Change
     from vswitch.topology_events import TopologyEvent
 
-_Tree = TreePortState | TreePortRole | TreeRoot | TreeChanged | NeighbourHeard | NeighbourLost
 _Guard = (
     PortShutDown
     | PortOpened
@@ -51,34 +55,38 @@ def is_warning(event: TopologyEvent) -> bool:
 
 def is_routine(event: TopologyEvent) -> bool:
     """Whether it is only worth a line where a developer looks."""
-    return isinstance(event, TreePortState | TreePortRole)
+    return isinstance(event, TreeChanged) and isinstance(event.change, PortStateChanged | PortRoleChanged)
 
 
 def log_line(event: TopologyEvent) -> str:
     """Say what happened, for people."""
-    return _tree_line(event) if isinstance(event, _Tree) else _guard_line(event)
-
-
-def _tree_line(event: _Tree) -> str:
     match event:
-        case TreePortState():
-            return f"port {event.port} is {event.state.value.lower()} in VLAN {event.vid}"
-        case TreePortRole():
-            return f"port {event.port} has role {event.role} in VLAN {event.vid}"
-        case TreeRoot(port=None):
-            return f"VLAN {event.vid}: this switch is the root of the spanning tree"
-        case TreeRoot():
-            root = format_bridge_id(event.root_id)
-            return f"VLAN {event.vid}: {root} is the root, through port {event.port}, cost {event.path_cost}"
         case TreeChanged():
-            source = "told by a neighbour" if event.is_received else "here"
-            return f"VLAN {event.vid}: topology change at port {event.port}, {source}"
+            return _tree_line(event.vid, event.change)
         case NeighbourHeard():
             return f"port {event.port}: a bridge is there (VLAN {event.vid})"
         case NeighbourLost():
             return f"port {event.port}: its bridge is silent (VLAN {event.vid})"
         case _:
-            assert_never(event)
+            return _guard_line(event)
+
+
+def _tree_line(vid: Vid, change: Change) -> str:
+    match change:
+        case PortStateChanged():
+            return f"port {change.port} is {change.state.value.lower()} in VLAN {vid}"
+        case PortRoleChanged():
+            return f"port {change.port} has role {change.role} in VLAN {vid}"
+        case RootChanged(root_port=None):
+            return f"VLAN {vid}: this switch is the root of the spanning tree"
+        case RootChanged():
+            root, cost = format_bridge_id(change.root_id), change.root_path_cost
+            return f"VLAN {vid}: {root} is the root, through port {change.root_port}, cost {cost}"
+        case TopologyChanged():
+            source = "told by a neighbour" if change.is_received else "here"
+            return f"VLAN {vid}: topology change at port {change.port}, {source}"
+        case _:
+            assert_never(change)
 
 
 def _guard_line(event: _Guard) -> str:

@@ -6,8 +6,8 @@ from tests.vswitch.control_planes import Cable, Network, Switch
 from vport.errors import SettingsError
 from vport.ethernet import BRIDGE_GROUP_ADDRESS, BROADCAST, MacAddress, Vid
 from vswitch.ports import DiscardReason
-from vswitch.spanning_tree import BridgeSettings, PortSettings, decode_frame
-from vswitch.topology_events import NeighbourHeard, NeighbourLost, TreePortState, TreeRoot
+from vswitch.spanning_tree import BridgeSettings, PortSettings, PortStateChanged, RootChanged, decode_frame
+from vswitch.topology_events import NeighbourHeard, NeighbourLost, TreeChanged
 from vswitch.vlan import PortState
 
 STATION = MacAddress(bytes.fromhex("02000000000a"))
@@ -235,18 +235,24 @@ def test_malformed_bpdu_and_one_of_another_vlan_are_counted() -> None:
 
 def test_events_tell_of_neighbours_states_and_the_root() -> None:
     network, _, other, cables = ring()
-    events = other.events_of(NeighbourHeard, NeighbourLost, TreeRoot, TreePortState)
+    events = other.events_of(NeighbourHeard, NeighbourLost, TreeChanged)
     assert NeighbourHeard(port=other.port(1).number, vid=Vid(0)) in events
-    root = next(event for event in events if isinstance(event, TreeRoot))
-    assert root.port == 1
-    assert TreePortState(port=other.port(2).number, vid=Vid(0), state=DISCARDING) not in events  # it began so
+    changes = [event.change for event in events if isinstance(event, TreeChanged)]
+    root = next(change for change in changes if isinstance(change, RootChanged))
+    assert root.root_port == 1
+    assert TreeChanged(vid=Vid(0), change=PortStateChanged(port=1, state=FORWARDING)) in events
+    assert PortStateChanged(port=2, state=DISCARDING) not in changes  # it began so
 
     for cable in cables:
         network.cut(cable)
-    events = other.events_of(NeighbourLost, TreeRoot)
+    events = other.events_of(NeighbourLost, TreeChanged)
     assert NeighbourLost(port=other.port(1).number, vid=Vid(0)) in events
-    assert isinstance(events[-1], TreeRoot)
-    assert events[-1].port is None
+    roots = [
+        event.change
+        for event in events
+        if isinstance(event, TreeChanged) and isinstance(event.change, RootChanged)
+    ]
+    assert roots[-1].root_port is None
 
 
 def test_silent_neighbour_is_told_as_lost() -> None:

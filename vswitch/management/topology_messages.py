@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from vport.ethernet import format_mac
 from vport.shell.message import Category, Message
-from vswitch.spanning_tree import format_bridge_id
+from vswitch.spanning_tree import (
+    PortRoleChanged,
+    PortStateChanged,
+    RootChanged,
+    TopologyChanged,
+    format_bridge_id,
+)
 from vswitch.topology_events import (
     AddressLimitReached,
     BpdusRefused,
@@ -19,14 +25,12 @@ from vswitch.topology_events import (
     StormBegan,
     StormEnded,
     TreeChanged,
-    TreePortRole,
-    TreePortState,
-    TreeRoot,
 )
 from vswitch.vlan import PortState
 
 if TYPE_CHECKING:
     from vport.ethernet import Vid
+    from vswitch.spanning_tree import Change
     from vswitch.topology_events import TopologyEvent
 
 NEIGHBOUR_HEARD: Final = Category("fstp/+", 0o041, "fstp: first BPDU after a silence")
@@ -63,16 +67,8 @@ _STATE_WORDS: Final = {
 def describe_topology(event: TopologyEvent) -> Message:
     """Say what happened: in VDE's words where it has any."""
     match event:
-        case TreePortState():
-            return Message(STATE_CHANGED, f"{_place(event.port, event.vid)} {_STATE_WORDS[event.state]}")
-        case TreePortRole():
-            return Message(ROLE_CHANGED, f"{_place(event.port, event.vid)} {event.role}")
-        case TreeRoot():
-            place = _place(event.port or 0, event.vid)
-            return Message(ROOT_CHANGED, f"{place} -> {format_bridge_id(event.root_id)}")
         case TreeChanged():
-            source = "received" if event.is_received else "detected"
-            return Message(TOPOLOGY_CHANGED, f"{_place(event.port, event.vid)} {source}")
+            return _describe_change(event.vid, event.change)
         case NeighbourHeard():
             return Message(NEIGHBOUR_HEARD, _place(event.port, event.vid))
         case NeighbourLost():
@@ -86,6 +82,22 @@ def describe_topology(event: TopologyEvent) -> Message:
             return Message(LOOP, f"{ports} VLAN {_vlan(event.vid)} shut Port {event.shut:04d}")
         case _:
             return _describe_load(event)
+
+
+def _describe_change(vid: Vid, change: Change) -> Message:
+    match change:
+        case PortStateChanged():
+            return Message(STATE_CHANGED, f"{_place(change.port, vid)} {_STATE_WORDS[change.state]}")
+        case PortRoleChanged():
+            return Message(ROLE_CHANGED, f"{_place(change.port, vid)} {change.role}")
+        case RootChanged():
+            place = _place(change.root_port or 0, vid)
+            return Message(ROOT_CHANGED, f"{place} -> {format_bridge_id(change.root_id)}")
+        case TopologyChanged():
+            source = "received" if change.is_received else "detected"
+            return Message(TOPOLOGY_CHANGED, f"{_place(change.port, vid)} {source}")
+        case _:
+            assert_never(change)
 
 
 def _describe_load(

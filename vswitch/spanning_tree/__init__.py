@@ -9,10 +9,10 @@ beside a ``vde_switch``. Each state machine is a table in the file named after i
 from vswitch.spanning_tree.bpdu import Bpdu, PortRole, decode_frame, encode_frame, is_bpdu_address
 from vswitch.spanning_tree.events import (
     BlockReason,
+    Change,
     Event,
     FlushFdb,
     PortRoleChanged,
-    PortState,
     PortStateChanged,
     RootChanged,
     TopologyChanged,
@@ -28,6 +28,7 @@ __all__ = [
     "Bpdu",
     "BridgeId",
     "BridgeSettings",
+    "Change",
     "Event",
     "FlushFdb",
     "InstanceView",
@@ -35,7 +36,6 @@ __all__ = [
     "PortRole",
     "PortRoleChanged",
     "PortSettings",
-    "PortState",
     "PortStateChanged",
     "PortView",
     "PriorityVector",

@@ -1,22 +1,18 @@
-"""What an instance tells its owner: frozen values, in the order in which they must be carried out."""
+"""What an instance tells its owner: frozen values, in the order in which they must be carried out.
+
+``Change`` is what an operator wants to know too: ``vswitch.topology_events`` adds the VLAN.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vswitch.spanning_tree.bpdu import PortRole
     from vswitch.spanning_tree.priority import BridgeId
-
-
-class PortState(IntEnum):
-    """What the relay may do with a port's frames: nothing, learn, or learn and forward (802.1D-2004 7.4)."""
-
-    DISCARDING = 0
-    LEARNING = 1
-    FORWARDING = 2
+    from vswitch.vlan import PortState
 
 
 class BlockReason(StrEnum):
@@ -70,10 +66,11 @@ class RootChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopologyChanged:
-    """The active topology changed; ``port`` is where we noticed, ``received`` whether a neighbour told us."""
+    """The active topology changed; ``port`` is where, ``is_received`` whether a neighbour told us."""
 
     port: int
-    received: bool
+    is_received: bool
 
 
-Event = TransmitBpdu | PortStateChanged | PortRoleChanged | FlushFdb | RootChanged | TopologyChanged
+Change = PortStateChanged | PortRoleChanged | RootChanged | TopologyChanged
+Event = Change | FlushFdb | TransmitBpdu

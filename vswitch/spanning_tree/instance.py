@@ -17,7 +17,6 @@ from vswitch.spanning_tree.events import (
     Event,
     FlushFdb,
     PortRoleChanged,
-    PortState,
     PortStateChanged,
     RootChanged,
     TopologyChanged,
@@ -27,6 +26,7 @@ from vswitch.spanning_tree.runner import PORT_MACHINES, run_machines, transmit, 
 from vswitch.spanning_tree.settings import MIGRATE_TIME, BridgeSettings, PortSettings
 from vswitch.spanning_tree.variables import Port, Tree, make_port
 from vswitch.spanning_tree.view import InstanceView, PortView, block_reason, view_instance, view_port
+from vswitch.vlan import PortState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -254,7 +254,7 @@ class SpanningTree:
 
     def _state_changes(self, moved: list[Port]) -> Iterator[Event]:
         changed = [port for port in moved if port.state is not port.reported_state]
-        changed.sort(key=lambda port: port.state)  # those that close go first
+        changed.sort(key=lambda port: port.state is not PortState.DISCARDING)  # those that close go first
         for port in changed:
             port.reported_state = port.state
             self._states[port.number] = port.state
@@ -281,7 +281,7 @@ class SpanningTree:
                 port.topology_change_noticed = port.topology_change_received = False
                 self.topology_changes += 1
                 self.last_topology_change = now
-                yield TopologyChanged(port=port.number, received=is_received)
+                yield TopologyChanged(port=port.number, is_received=is_received)
 
 
 def _role_changes(moved: list[Port]) -> Iterator[Event]:

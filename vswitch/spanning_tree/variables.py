@@ -17,7 +17,6 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from vswitch.spanning_tree.bpdu import Bpdu, Dialect, PortRole, RstBpdu
-from vswitch.spanning_tree.events import PortState, TransmitBpdu
 from vswitch.spanning_tree.priority import (
     BridgeId,
     PortId,
@@ -26,9 +25,11 @@ from vswitch.spanning_tree.priority import (
     make_port_id,
 )
 from vswitch.spanning_tree.settings import MIGRATE_TIME, BridgeSettings, PortSettings, Times
+from vswitch.vlan import PortState
 
 if TYPE_CHECKING:
     from vport.ethernet import MacAddress, Vid
+    from vswitch.spanning_tree.events import TransmitBpdu
 
 STOPPED: Final = -inf
 HELD: Final = inf

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vswitch.spanning_tree.bpdu import Dialect, PortRole
-from vswitch.spanning_tree.events import BlockReason, PortState
+from vswitch.spanning_tree.events import BlockReason
 from vswitch.spanning_tree.variables import HELD, InfoIs
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vswitch.spanning_tree.priority import BridgeId, PortId, PriorityVector
     from vswitch.spanning_tree.settings import Times
     from vswitch.spanning_tree.variables import Port, Tree
+    from vswitch.vlan import PortState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

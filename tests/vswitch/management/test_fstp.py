@@ -14,15 +14,23 @@ from vport.shell.message import Message
 from vport.train import lone
 from vswitch.management.messages import CATEGORIES, describe
 from vswitch.management.topology_messages import GUARD_CATEGORIES, TREE_CATEGORIES
-from vswitch.spanning_tree import BridgeId, BridgeSettings, PortRole, SpanningTree, TransmitBpdu
+from vswitch.spanning_tree import (
+    BridgeId,
+    BridgeSettings,
+    Change,
+    PortRole,
+    PortRoleChanged,
+    PortStateChanged,
+    RootChanged,
+    SpanningTree,
+    TopologyChanged,
+    TransmitBpdu,
+)
 from vswitch.topology_events import (
     NeighbourHeard,
     NeighbourLost,
     TopologyEvent,
     TreeChanged,
-    TreePortRole,
-    TreePortState,
-    TreeRoot,
 )
 from vswitch.topology_log import is_routine, is_warning, log_line
 from vswitch.vlan import PortState
@@ -195,26 +203,31 @@ def test_hub_and_spanning_tree_exclude_each_other(switch: SmallSwitch, ask: Oper
 
 
 PORT, VID = 12, Vid(0x105)
+ROOT_ID = BridgeId(0x800000FF0000000A)
+
+
+def in_tree(change: Change) -> TreeChanged:
+    return TreeChanged(vid=VID, change=change)
 
 
 @pytest.mark.parametrize(
     ("event", "tag", "text", "line"),
     [
         (
-            TreePortState(port=PORT, vid=VID, state=PortState.FORWARDING), 0o044,  # type: ignore[arg-type]
+            in_tree(PortStateChanged(port=PORT, state=PortState.FORWARDING)), 0o044,
             "Port 0012 VLAN 01:05 learning+forwarding", "port 12 is forwarding in VLAN 261",
         ),
         (
-            TreePortState(port=PORT, vid=VID, state=PortState.DISCARDING), 0o044,  # type: ignore[arg-type]
+            in_tree(PortStateChanged(port=PORT, state=PortState.DISCARDING)), 0o044,
             "Port 0012 VLAN 01:05 discarding", "port 12 is discarding in VLAN 261",
         ),
         (
-            TreeRoot(vid=VID, root_id=BridgeId(0x800000FF0000000A), port=None, path_cost=0), 0o045,
+            in_tree(RootChanged(root_id=ROOT_ID, root_port=None, root_path_cost=0)), 0o045,
             "Port 0000 VLAN 01:05 -> 80:00:00:ff:00:00:00:0a",
             "VLAN 261: this switch is the root of the spanning tree",
         ),
         (
-            TreeRoot(vid=VID, root_id=BridgeId(0x800000FF0000000A), port=PORT, path_cost=7), 0o045,  # type: ignore[arg-type]
+            in_tree(RootChanged(root_id=ROOT_ID, root_port=PORT, root_path_cost=7)), 0o045,
             "Port 0012 VLAN 01:05 -> 80:00:00:ff:00:00:00:0a",
             "VLAN 261: 80:00:00:ff:00:00:00:0a is the root, through port 12, cost 7",
         ),
@@ -227,11 +240,11 @@ PORT, VID = 12, Vid(0x105)
             "Port 0012 VLAN 01:05", "port 12: its bridge is silent (VLAN 261)",
         ),
         (
-            TreePortRole(port=PORT, vid=VID, role=PortRole.ROOT), 0o046,  # type: ignore[arg-type]
+            in_tree(PortRoleChanged(port=PORT, role=PortRole.ROOT)), 0o046,
             "Port 0012 VLAN 01:05 root", "port 12 has role root in VLAN 261",
         ),
         (
-            TreeChanged(port=PORT, vid=VID, is_received=True), 0o047,  # type: ignore[arg-type]
+            in_tree(TopologyChanged(port=PORT, is_received=True)), 0o047,
             "Port 0012 VLAN 01:05 received", "VLAN 261: topology change at port 12, told by a neighbour",
         ),
     ],
@@ -241,7 +254,10 @@ def test_events_read_as_messages_and_in_the_log(event: TopologyEvent, tag: int, 
     assert isinstance(message, Message)
     assert (message.category.tag, message.text) == (tag, text)
     assert log_line(event) == line
-    assert is_routine(event) is isinstance(event, TreePortState | TreePortRole)
+    is_of_port = isinstance(event, TreeChanged) and isinstance(
+        event.change, PortStateChanged | PortRoleChanged
+    )
+    assert is_routine(event) is is_of_port
     assert not is_warning(event)
 
 

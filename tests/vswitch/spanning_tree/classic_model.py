@@ -12,9 +12,9 @@ from math import inf
 from vport.errors import FrameError
 from vport.ethernet import MacAddress
 from vswitch.spanning_tree.bpdu import Bpdu, ConfigBpdu, TcnBpdu, decode_frame, encode_frame
-from vswitch.spanning_tree.events import PortState
 from vswitch.spanning_tree.priority import BridgeId, PortId, PriorityVector, make_bridge_id, make_port_id
 from vswitch.spanning_tree.settings import Times
+from vswitch.vlan import PortState
 
 Frames = list[tuple[int, bytes]]
 

@@ -21,12 +21,12 @@ from vswitch.spanning_tree import (
     BridgeId,
     BridgeSettings,
     PortSettings,
-    PortState,
     SpanningTree,
     TransmitBpdu,
     decode_frame,
 )
 from vswitch.spanning_tree.events import Event, FlushFdb, PortStateChanged
+from vswitch.vlan import PortState
 
 if TYPE_CHECKING:
     from collections.abc import Callable

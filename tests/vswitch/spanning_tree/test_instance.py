@@ -15,7 +15,6 @@ from vswitch.spanning_tree import (
     PortRole,
     PortRoleChanged,
     PortSettings,
-    PortState,
     PortStateChanged,
     RootChanged,
     SpanningTree,
@@ -25,6 +24,7 @@ from vswitch.spanning_tree import (
 )
 from vswitch.spanning_tree.bpdu import Bpdu, ConfigBpdu, Dialect, RstBpdu, TcnBpdu
 from vswitch.spanning_tree.instance import RECEIVE_BURST
+from vswitch.vlan import PortState
 
 COST = 20_000_000
 DISCARDING, LEARNING, FORWARDING = PortState
@@ -176,7 +176,7 @@ def test_agreement_opens_a_designated_port_at_once() -> None:
 
     assert without_bpdus(events) == [
         PortStateChanged(port=1, state=FORWARDING),
-        TopologyChanged(port=1, received=False),
+        TopologyChanged(port=1, is_received=False),
     ]
     ((_, bpdu),) = sent(events)
     assert isinstance(bpdu, RstBpdu)
@@ -286,7 +286,7 @@ def test_a_change_told_on_one_port_flushes_the_others_only() -> None:
 
     events = flooded_ports(tree, 1, 10.5)
 
-    assert without_bpdus(events) == [FlushFdb(ports=(2, 3)), TopologyChanged(port=1, received=True)]
+    assert without_bpdus(events) == [FlushFdb(ports=(2, 3)), TopologyChanged(port=1, is_received=True)]
     assert [port for port, _ in sent(events)] == [2, 3]
 
 

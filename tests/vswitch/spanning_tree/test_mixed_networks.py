@@ -11,7 +11,8 @@ from tests.vswitch.spanning_tree.classic_model import ClassicNode
 from tests.vswitch.spanning_tree.network import Network, OurNode
 from tests.vswitch.spanning_tree.test_simulation import settle
 from tests.vswitch.spanning_tree.vde_model import VdeNode
-from vswitch.spanning_tree import BridgeSettings, PortState, TopologyChanged
+from vswitch.spanning_tree import BridgeSettings, TopologyChanged
+from vswitch.vlan import PortState
 
 if TYPE_CHECKING:
     from tests.vswitch.spanning_tree.network import Link, Node

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from vport.errors import FrameError
 from vport.ethernet import MacAddress
 from vswitch.spanning_tree.bpdu import Dialect, PortRole, RstBpdu, decode_frame, encode_frame
-from vswitch.spanning_tree.events import PortState
 from vswitch.spanning_tree.priority import BridgeId, PortId, PriorityVector, make_bridge_id
 from vswitch.spanning_tree.settings import Times
+from vswitch.vlan import PortState
 
 Frames = list[tuple[int, bytes]]
 
