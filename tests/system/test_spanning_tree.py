@@ -21,6 +21,7 @@ FIRST, LAST = 4096, 61440  # bridge priorities: sure to be the root, and sure no
 CABLES = ("--attach", "tap://ring1", "--attach", "tap://ring2")
 HOST = ("--attach", f"host://{OURS}/24")
 HELLO_TIME, MAX_AGE, FORWARD_DELAY = 1, 6, 4  # the shortest that the standard allows
+TIMES = f"{HELLO_TIME} {MAX_AGE} {FORWARD_DELAY}"
 
 
 @pytest.fixture
@@ -95,6 +96,7 @@ def test_bpdus_are_decoded_by_tcpdump_and_tshark_without_complaint(ring: Ring) -
     require_program("tshark")
     capture = str(ring.directory / "bpdus.pcap")
     switch = ring.switch("ours", "-F", "--attach", "tap://ring1", "--attach", "tap://ring2")
+    switch.ask(f"fstp/settimes {TIMES}")
     switch.ask("vlan/create 10")
     switch.ask("vlan/addport 10 1")
     dump = ring.start("tcpdump", "-i", "ring1", "-U", "-w", capture, "-c", "8", "ether dst 01:80:c2:00:00:00")
@@ -118,8 +120,10 @@ def test_bpdus_are_decoded_by_tcpdump_and_tshark_without_complaint(ring: Ring) -
 def test_ring_with_the_linux_bridge_survives_a_cable_by_the_timers(
     ring: Ring, priority: int, record_property: Callable[[str, object], None]
 ) -> None:
-    switch = ring.switch("ours", "-F", "--priority", str(priority), *CABLES, *HOST)
-    switch.ask(f"fstp/settimes {HELLO_TIME} {MAX_AGE} {FORWARD_DELAY}")
+    switch = ring.switch("ours", "-F", "--priority", str(priority))
+    switch.ask(f"fstp/settimes {TIMES}")  # before a port comes up: it listens for the max age of then
+    for place in (*CABLES[1::2], HOST[1]):
+        switch.ask(f"port/attach {place}")
     times = f"hello_time {HELLO_TIME}00 max_age {MAX_AGE}00 forward_delay {FORWARD_DELAY}00"
     ring.run(*f"ip link add br0 type bridge stp_state 1 {times}".split())
     for cable in ("ring1", "ring2"):
