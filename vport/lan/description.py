@@ -112,10 +112,6 @@ class Lan:
         for path, complaint in _contradictions(self):
             raise PlacedError(path, complaint)
 
-    def bridge(self, name: str) -> Bridge:
-        """Give the bridge of this name, which is there."""
-        return next(bridge for bridge in self.bridges if bridge.name == name)
-
     def networks(self) -> tuple[IpNetwork, ...]:
         """Give the networks that this machine is in through its bridges."""
         every = (address.network for bridge in self.bridges for address in bridge.addresses)

@@ -20,6 +20,7 @@ from vport.netns import add_namespace, namespace, namespace_exists, remove_names
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vport.lan.description import Bridge, Namespace
     from vport.lan.plan import Step
 
 START_SECONDS: Final = 30.0  # that a cable may take until it works
@@ -45,9 +46,9 @@ class Machine:
                 case MakeNamespace():
                     return namespace_exists(step.name)
                 case MakeBridge():
-                    return kernel.find(step.name) is not None
+                    return kernel.find(step.bridge.name) is not None
                 case PlugIn():
-                    return kernel.find(step.veth) is not None
+                    return kernel.find(step.namespace.veth) is not None
                 case Forward():
                     return is_forwarding(step.version)
                 case Translate():
@@ -72,15 +73,15 @@ class Machine:
         with namespace(self._netns), Kernel() as kernel:
             match step:
                 case MakeNamespace():
-                    _make_namespace(step)
+                    _make_namespace(step.name)
                 case MakeBridge():
-                    _make_bridge(kernel, step)
+                    _make_bridge(kernel, step.bridge)
                 case PlugIn():
-                    _plug_in(kernel, step)
+                    _plug_in(kernel, step.namespace, step.mtu)
                 case Forward():
                     set_forwarding(step.version, True)
                 case Translate():
-                    rules = nat_rules(step.table, step.outside, step.networks, step.forwards)
+                    rules = nat_rules(step.table, step.nat.outside, step.networks, step.nat.forwards)
                     add_nat(step.table, rules)
                 case RunCable():
                     self._run_cable(step)
@@ -100,9 +101,9 @@ class Machine:
         with namespace(self._netns), Kernel() as kernel:
             match step:
                 case MakeBridge():
-                    kernel.delete(step.name)
+                    kernel.delete(step.bridge.name)
                 case PlugIn():
-                    kernel.delete(step.veth)
+                    kernel.delete(step.namespace.veth)
                 case Forward():
                     if not memory.get("was_on", True):
                         set_forwarding(step.version, False)
@@ -140,32 +141,32 @@ class Machine:
             raise LinkError(f"the cable of {step.tap.name} does not work: {words}")
 
 
-def _make_namespace(step: MakeNamespace) -> None:
-    add_namespace(step.name)
-    with namespace(step.name), Kernel() as kernel:
+def _make_namespace(name: str) -> None:
+    add_namespace(name)
+    with namespace(name), Kernel() as kernel:
         kernel.set_up("lo")
 
 
-def _make_bridge(kernel: Kernel, step: MakeBridge) -> None:
-    kernel.add_bridge(step.name)
-    if step.mtu is not None:
-        kernel.set_mtu(step.name, step.mtu)
-    for address in step.addresses:
-        kernel.add_address(step.name, address)
-    kernel.set_up(step.name)
+def _make_bridge(kernel: Kernel, bridge: Bridge) -> None:
+    kernel.add_bridge(bridge.name)
+    if bridge.mtu is not None:
+        kernel.set_mtu(bridge.name, bridge.mtu)
+    for address in bridge.addresses:
+        kernel.add_address(bridge.name, address)
+    kernel.set_up(bridge.name)
 
 
-def _plug_in(kernel: Kernel, step: PlugIn) -> None:
-    kernel.add_veth(step.veth, step.device, step.namespace)
-    if step.mtu is not None:
-        kernel.set_mtu(step.veth, step.mtu)
-    kernel.join_bridge(step.veth, step.bridge)
-    kernel.set_up(step.veth)
-    with namespace(step.namespace), Kernel() as inside:
-        if step.mtu is not None:
-            inside.set_mtu(step.device, step.mtu)
-        for address in step.addresses:
-            inside.add_address(step.device, address)
-        inside.set_up(step.device)
-        for gateway in step.gateways:
+def _plug_in(kernel: Kernel, host: Namespace, mtu: int | None) -> None:
+    kernel.add_veth(host.veth, host.device, host.name)
+    if mtu is not None:
+        kernel.set_mtu(host.veth, mtu)
+    kernel.join_bridge(host.veth, host.bridge)
+    kernel.set_up(host.veth)
+    with namespace(host.name), Kernel() as inside:
+        if mtu is not None:
+            inside.set_mtu(host.device, mtu)
+        for address in host.addresses:
+            inside.add_address(host.device, address)
+        inside.set_up(host.device)
+        for gateway in host.gateways:
             inside.set_default_route(gateway)

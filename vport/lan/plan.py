@@ -1,155 +1,106 @@
 """Which steps build a LAN, in order; undone, in the opposite order, they leave what was there before. Pure.
 
-A step is a value: what it makes, and under which name it is remembered and told. ``vport.lan.machine`` does
-it and undoes it.
+A step is a value: what of the description it makes, and under which name it is remembered and told.
+``vport.lan.machine`` does it and undoes it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from vport.locator import TapLocator
 
 if TYPE_CHECKING:
-    from vport.lan.description import Lan
-    from vport.locator import InterfaceAddress, IpAddress, Locator
+    from vport.lan.description import Bridge, Lan, Namespace, Nat
+    from vport.locator import Locator
     from vport.locator_fields import IpNetwork
-    from vport.nat import PortForward
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MakeNamespace:
+class _Step:
+    """What all steps have: ``makes``, a format of their fields that says what there is afterwards."""
+
+    __slots__ = ()
+    makes: ClassVar[str]
+
+    @property
+    def key(self) -> str:
+        """Under which name the step is remembered."""
+        return self.makes.format(self)
+
+
+@dataclass(frozen=True, slots=True)
+class MakeNamespace(_Step):
     """A network namespace, with its loopback device up."""
 
+    makes: ClassVar[str] = "namespace {0.name}"
     name: str
 
-    @property
-    def key(self) -> str:
-        """Under which name the step is remembered."""
-        return f"namespace {self.name}"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MakeBridge:
+@dataclass(frozen=True, slots=True)
+class MakeBridge(_Step):
     """A bridge, up, with its addresses."""
 
-    name: str
-    addresses: tuple[InterfaceAddress, ...]
+    makes: ClassVar[str] = "device {0.bridge.name}"
+    bridge: Bridge
+
+
+@dataclass(frozen=True, slots=True)
+class PlugIn(_Step):
+    """A veth pair from a namespace to its bridge, with addresses and default routes inside."""
+
+    makes: ClassVar[str] = "device {0.namespace.veth}"
+    namespace: Namespace
     mtu: int | None
 
-    @property
-    def key(self) -> str:
-        """Under which name the step is remembered."""
-        return f"device {self.name}"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlugIn:
-    """A veth pair from a namespace to a bridge, with addresses and default routes inside."""
-
-    namespace: str
-    device: str
-    veth: str
-    bridge: str
-    addresses: tuple[InterfaceAddress, ...]
-    gateways: tuple[IpAddress, ...]
-    mtu: int | None
-
-    @property
-    def key(self) -> str:
-        """Under which name the step is remembered."""
-        return f"device {self.veth}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forward:
-    """Forwarding of one version of IP by this machine."""
-
-    version: int
-
-    @property
-    def key(self) -> str:
-        """Under which name the step is remembered."""
-        return f"forwarding of IPv{self.version}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Translate:
+@dataclass(frozen=True, slots=True)
+class Translate(_Step):
     """A table of nftables with the NAT."""
 
+    makes: ClassVar[str] = "table {0.table} of nftables"
     table: str
-    outside: str
+    nat: Nat
     networks: tuple[IpNetwork, ...]
-    forwards: tuple[PortForward, ...]
-
-    @property
-    def key(self) -> str:
-        """Under which name the step is remembered."""
-        return f"table {self.table} of nftables"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunCable:
+@dataclass(frozen=True, slots=True)
+class Forward(_Step):
+    """Forwarding of one version of IP by this machine."""
+
+    makes: ClassVar[str] = "forwarding of IPv{0.version}"
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunCable(_Step):
     """A process that ties a TAP device to another place."""
 
+    makes: ClassVar[str] = "device {0.tap.name}"
     tap: TapLocator
     remote: Locator
 
-    @property
-    def key(self) -> str:
-        """Under which name the step is remembered."""
-        return f"device {self.tap.name}"
 
-
-Step = MakeNamespace | MakeBridge | PlugIn | Forward | Translate | RunCable
+Step = MakeNamespace | MakeBridge | PlugIn | Translate | Forward | RunCable
 
 
 def make_plan(lan: Lan) -> tuple[Step, ...]:
     """Give the steps that build a LAN."""
+    mtus = {bridge.name: bridge.mtu for bridge in lan.bridges}
+    taps = [TapLocator(name=one.tap, bridge=one.bridge, mtu=mtus[one.bridge]) for one in lan.cables]
     return (
-        *(MakeNamespace(name=one.name) for one in lan.namespaces),
-        *(MakeBridge(name=one.name, addresses=one.addresses, mtu=one.mtu) for one in lan.bridges),
-        *_plug_in(lan),
-        *_translate(lan),
-        *_run_cables(lan),
+        *(MakeNamespace(one.name) for one in lan.namespaces),
+        *(MakeBridge(one) for one in lan.bridges),
+        *(PlugIn(one, mtus[one.bridge]) for one in lan.namespaces),
+        *_way_out(lan),
+        *(RunCable(tap, one.remote) for tap, one in zip(taps, lan.cables, strict=True)),
     )
 
 
-def _plug_in(lan: Lan) -> list[Step]:
-    return [
-        PlugIn(
-            namespace=one.name,
-            device=one.device,
-            veth=one.veth,
-            bridge=one.bridge,
-            addresses=one.addresses,
-            gateways=one.gateways,
-            mtu=lan.bridge(one.bridge).mtu,
-        )
-        for one in lan.namespaces
-    ]
-
-
-def _translate(lan: Lan) -> list[Step]:
+def _way_out(lan: Lan) -> list[Step]:
     """Forwarding comes last: not a packet leaves untranslated."""
     if lan.nat is None:
         return []
     networks = lan.networks()
-    translate = Translate(
-        table=f"vswitch-lan-{lan.name}",
-        outside=lan.nat.outside,
-        networks=networks,
-        forwards=lan.nat.forwards,
-    )
-    return [translate, *(Forward(version=one) for one in sorted({network.version for network in networks}))]
-
-
-def _run_cables(lan: Lan) -> list[Step]:
-    return [
-        RunCable(
-            tap=TapLocator(name=one.tap, bridge=one.bridge, mtu=lan.bridge(one.bridge).mtu),
-            remote=one.remote,
-        )
-        for one in lan.cables
-    ]
+    versions = sorted({network.version for network in networks})
+    return [Translate(f"vswitch-lan-{lan.name}", lan.nat, networks), *map(Forward, versions)]

@@ -36,7 +36,8 @@ def test_steps_come_in_an_order_that_builds() -> None:
 def test_all_on_a_bridge_have_its_mtu() -> None:
     plan = make_plan(HOME)
 
-    assert {step.mtu for step in plan if isinstance(step, PlugIn | MakeBridge)} == {1400}
+    assert [step.bridge.mtu for step in plan if isinstance(step, MakeBridge)] == [1400]
+    assert [step.mtu for step in plan if isinstance(step, PlugIn)] == [1400] * 2
     assert [str(step.tap) for step in plan if isinstance(step, RunCable)] == [
         "tap://tap0?mtu=1400&bridge=br0"
     ]
@@ -45,7 +46,7 @@ def test_all_on_a_bridge_have_its_mtu() -> None:
 def test_nat_is_one_table_with_a_rule_for_each_network_and_forward() -> None:
     (step,) = [step for step in make_plan(HOME) if isinstance(step, Translate)]
 
-    commands = nat_rules(step.table, step.outside, step.networks, step.forwards)["nftables"]
+    commands = nat_rules(step.table, step.nat.outside, step.networks, step.nat.forwards)["nftables"]
 
     kinds = [next(iter(command["add"])) for command in commands]
     assert kinds == ["table", "chain", "chain", "rule", "rule"]
