@@ -14,17 +14,9 @@ from vport.cable_settings import CableSettings
 from vport.daemon import detach, log_to_syslog
 from vport.errors import SettingsError
 from vport.impairment import PARAMETERS
-from vport.locator import (
-    Locator,
-    TapLocator,
-    UdpLocator,
-    explain,
-    integer,
-    interface_address,
-    interface_name,
-    parse,
-)
+from vport.locator import Locator, TapLocator, UdpLocator, explain, parse
 from vport.program import ENDED_AS_ASKED, refuse_usage, run_program, set_up_logging
+from vport.readers import integer, interface_address, interface_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

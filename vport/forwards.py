@@ -16,10 +16,10 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import SettingsError
-from vport.locator_fields import host_and_port, integer, write_host_and_port
+from vport.readers import host_and_port, integer, write_host_and_port
 
 if TYPE_CHECKING:
-    from vport.locator_fields import IpAddress
+    from vport.readers import IpAddress
 
 ANY: Final = IPv4Address(0)
 _END: Final = r"(?:\[([^\]]*)\]|([^\[\]:]*)):([0-9]{1,5})"  # ADDRESS:PORT, an IPv6 address in brackets

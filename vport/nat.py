@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vport.locator import IpAddress
-    from vport.locator_fields import IpNetwork
+    from vport.readers import IpNetwork
 
 FAMILY: Final = "inet"
 SECONDS: Final = 10.0  # that nft may take

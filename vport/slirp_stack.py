@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from vport.ethernet import Buffer
     from vport.forwards import HostEnd, HostForward
-    from vport.lan_locators import SlirpLocator
-    from vport.locator_fields import IpAddress
+    from vport.locator import SlirpLocator
+    from vport.readers import IpAddress
 
 logger = logging.getLogger(__name__)
 

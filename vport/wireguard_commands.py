@@ -10,8 +10,9 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import SettingsError
-from vport.locator import TapLocator, WireguardLocator, integer, interface_name
+from vport.locator import TapLocator, WireguardLocator
 from vport.program import ENDED_AS_ASKED, WRONG_USAGE, refuse_usage, run_program, set_up_logging
+from vport.readers import integer, interface_name
 from vport.wireguard.keys import PresharedKey, PrivateKey
 
 if TYPE_CHECKING:

@@ -19,20 +19,10 @@ from vport._version import __version__
 from vport.daemon import detach, log_to_syslog
 from vport.errors import SettingsError
 from vport.files import read_text
-from vport.locator import (
-    Locator,
-    TapLocator,
-    TcpLocator,
-    UdpLocator,
-    VdeLocator,
-    file_path,
-    integer,
-    interface_name,
-    parse,
-    station_address,
-)
+from vport.locator import Locator, TapLocator, TcpLocator, UdpLocator, VdeLocator, parse
 from vport.long_only import LongOnlyParser
 from vport.program import FAILED, refuse_usage, run_program, set_up_logging
+from vport.readers import file_path, integer, interface_name, station_address
 from vport.toml_fields import SIZE_MAX
 from vswitch.config import (
     DEFAULT_LISTENER,

@@ -34,7 +34,8 @@ import tomli_w
 
 from vport.errors import SettingsError
 from vport.ethernet import VID_MAX, MacAddress, Vid, format_mac
-from vport.locator import parse, station_address
+from vport.locator import parse
+from vport.readers import station_address
 from vport.toml_fields import Table, boolean, integer, list_of, read_toml, text, text_as, word
 from vswitch.config import (
     DEFAULT_LISTENER,

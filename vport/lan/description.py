@@ -38,16 +38,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from vport.errors import SettingsError
 from vport.locator import StdioLocator, TapLocator, parse
-from vport.locator_fields import host_and_port, interface_address, interface_name, namespace_name
-from vport.locator_fields import ip_address as read_address
 from vport.nat import PortForward
+from vport.readers import host_and_port, interface_address, interface_name, namespace_name
+from vport.readers import ip_address as read_address
 from vport.toml_fields import PlacedError, Table, integer, list_of, read_toml, text, text_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vport.locator import InterfaceAddress, IpAddress, Locator
-    from vport.locator_fields import IpNetwork
+    from vport.readers import IpNetwork
     from vport.toml_fields import KeyPath
 
 T = TypeVar("T")

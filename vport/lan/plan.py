@@ -14,7 +14,7 @@ from vport.locator import TapLocator
 if TYPE_CHECKING:
     from vport.lan.description import Bridge, Lan, Namespace, Nat
     from vport.locator import Locator
-    from vport.locator_fields import IpNetwork
+    from vport.readers import IpNetwork
 
 
 class _Step:

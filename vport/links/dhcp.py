@@ -28,8 +28,8 @@ from vport.dhcp.storage import read_leases, write_leases
 from vport.errors import LinkError, SettingsError
 from vport.ethernet import format_mac
 from vport.files import read_text, write_text_in_thread
-from vport.lan_locators import THIS_MACHINE
 from vport.links.simulated import SimulatedLink
+from vport.locator.services import THIS_MACHINE
 from vport.rate_limit import RateLimit
 from vport.station import derived_mac
 

@@ -22,8 +22,8 @@ import trio
 
 from vport.errors import LinkError
 from vport.forwards import Target
-from vport.locator_fields import host_and_port
 from vport.rate_limit import RateLimit
+from vport.readers import host_and_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from vport import offload
-from vport.device_locators import is_group
 from vport.errors import FrameError, LinkError
 from vport.ethernet import HEADER_SIZE, is_multicast
 from vport.links.base import Link
@@ -34,6 +33,7 @@ from vport.links.datagrams import (
 )
 from vport.links.postbox import open_postbox
 from vport.links.readiness import notify_closing, serve_readable
+from vport.locator.udp import is_group
 from vport.train import runs
 from vport.vxlan import StationTable, decapsulate, encapsulate, encode_header, learn_all
 

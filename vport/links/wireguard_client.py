@@ -31,9 +31,9 @@ from vport.wireguard.settings import Mode, PeerSettings
 if TYPE_CHECKING:
     import socket
 
+    from vport.locator import WireguardLocator
     from vport.train import Train
     from vport.wireguard.endpoint import Endpoint
-    from vport.wireguard_locator import WireguardLocator
 
 logger = logging.getLogger(__name__)
 

@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     import socket
     from ipaddress import IPv4Network, IPv6Network
 
+    from vport.locator import WireguardLocator
     from vport.profile import PortProfile
     from vport.wireguard.config import PeerSection
     from vport.wireguard.keys import PublicKey
     from vport.wireguard.peer import Peer
-    from vport.wireguard_locator import WireguardLocator
 
 logger = logging.getLogger(__name__)
 

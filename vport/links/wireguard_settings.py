@@ -35,7 +35,7 @@ from vport.wireguard.config import (
 from vport.wireguard.keys import PresharedKey, PrivateKey, PublicKey
 
 if TYPE_CHECKING:
-    from vport.wireguard_locator import WireguardLocator
+    from vport.locator import WireguardLocator
 
 logger = logging.getLogger(__name__)
 

@@ -8,17 +8,15 @@ from typing import Any, ClassVar
 from urllib.parse import quote, unquote
 
 from vport.errors import SettingsError
-from vport.locator_fields import (
-    SAFE,
+from vport.locator.base import SAFE, Locator, option
+from vport.readers import (
     InterfaceAddress,
     IpAddress,
-    Locator,
     file_path,
     host_and_port,
     integer,
     interface_address,
     ip_address,
-    option,
     write_host_and_port,
 )
 

@@ -11,15 +11,8 @@ from vport.dhcp.settings import DhcpSettings, FixedLease, Pool
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, format_mac
 from vport.forwards import GuestForward, HostForward
-from vport.locator_fields import (
-    Locator,
-    file_path,
-    flag,
-    integer,
-    ip_address,
-    option,
-    station_address,
-)
+from vport.locator.base import Locator, flag, option
+from vport.readers import file_path, integer, ip_address, station_address
 
 OFF: Final = "no"  # the value of an option that switches off what it otherwise sets
 THIS_MACHINE: Final = "host"  # as a name server: those that this machine asks

@@ -1,25 +1,59 @@
-"""Locators of what is simulated in this process: router (``host`` is in ``vport.locator``)."""
+"""Locators of what is simulated in this process: host, router."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from vport.errors import SettingsError
 from vport.ethernet import VID_MAX, MacAddress, Vid, format_mac
-from vport.locator_fields import (
+from vport.locator.base import Locator, flag, option
+from vport.readers import (
     InterfaceAddress,
     IpAddress,
-    Locator,
     integer,
     interface_address,
     ip_address,
-    option,
+    seconds,
     station_address,
 )
 from vport.router import UNTAGGED, Router, RouterInterface
 
 _ANY_MAC: Final = MacAddress(b"\x02" + bytes(5))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLocator(Locator):
+    """A simulated station in this process. See ``vport.links.host``."""
+
+    scheme: ClassVar[str] = "host"
+    form: ClassVar[str] = "host://ADDRESS/PREFIX"
+    summary: ClassVar[str] = "a simulated host: answers ARP, neighbour discovery and ping"
+
+    interface: InterfaceAddress
+    address: tuple[InterfaceAddress, ...] = option(
+        (), interface_address, "a further address; repeatable", "ADDRESS/PREFIX"
+    )
+    mac: MacAddress | None = option(
+        None, station_address, "MAC address (default: made from the address)", "MAC", format_mac
+    )
+    gateway: tuple[IpAddress, ...] = option(
+        (), ip_address, "who takes packets for other networks; one for IPv4, one for IPv6", "ADDRESS"
+    )
+    ping: tuple[IpAddress, ...] = option((), ip_address, "ping this address; repeatable", "ADDRESS")
+    interval: float = option(1.0, seconds(0.001, 86400), "time between pings", "SECONDS", "{:g}".format)
+    count: int | None = option(None, integer(1, 10**9), "stop after so many pings", "N")
+    verbose: bool = flag(False, "print what the host sees and gets")
+
+    @classmethod
+    def read_target(cls, text: str) -> dict[str, Any]:
+        """Read ``ADDRESS/PREFIX``; an IPv6 address may stand in brackets."""
+        return {"interface": interface_address(re.sub(r"^\[(.*)\]", r"\1", text))}
+
+    def write_target(self) -> str:
+        """Write ``ADDRESS/PREFIX``."""
+        return str(self.interface)
 
 
 def vids(text: str) -> tuple[Vid, ...]:

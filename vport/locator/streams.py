@@ -9,16 +9,8 @@ from typing import Any, ClassVar, Final, Self
 from urllib.parse import quote, unquote
 
 from vport.errors import SettingsError
-from vport.locator_fields import (
-    Locator,
-    file_mode,
-    file_path,
-    group_name,
-    host_and_port,
-    integer,
-    option,
-    write_host_and_port,
-)
+from vport.locator.base import Locator, option
+from vport.readers import file_mode, file_path, group_name, host_and_port, integer, write_host_and_port
 
 _SAFE_PATH: Final = "/:.,@+-_~"  # brackets are escaped: they hold a port number
 _HIGHEST_PORT: Final = 65535

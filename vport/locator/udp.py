@@ -1,4 +1,4 @@
-"""Locators of what plugs in through this kernel or over an overlay: packet, tun, vxlan."""
+"""Locators of what goes over UDP in the open: raw frames (``udp``), VXLAN (``vxlan``)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,11 @@ from typing import Any, ClassVar, Final
 
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, format_mac
-from vport.locator_fields import (
-    DeviceLocator,
-    InterfaceAddress,
-    IpAddress,
-    Locator,
-    flag,
+from vport.locator.base import Locator, flag, option
+from vport.readers import (
     host_and_port,
     integer,
-    interface_address,
     interface_name,
-    ip_address,
-    namespace_name,
-    option,
     seconds,
     station_address,
     write_host_and_port,
@@ -33,40 +25,47 @@ _NO_VNI: Final = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PacketLocator(DeviceLocator):
-    """An existing network device of this kernel. See ``vport.links.packet``."""
+class UdpLocator(Locator):
+    """Raw Ethernet frames over UDP, one per datagram. See ``vport.links.udp``."""
 
-    scheme: ClassVar[str] = "packet"
-    form: ClassVar[str] = "packet://NAME"
-    summary: ClassVar[str] = "an existing device, such as eth0: its whole LAN joins"
+    scheme: ClassVar[str] = "udp"
+    form: ClassVar[str] = "udp://HOST:PORT, listening: udp://[ADDRESS]:PORT"
+    summary: ClassVar[str] = "one raw Ethernet frame per UDP datagram (authenticates nobody)"
+    can_listen: ClassVar[bool] = True
 
-    netns: str | None = option(None, namespace_name, "network namespace that it is in", "NAME")
-    promiscuous: bool = flag(True, "hear frames for others too")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TunLocator(DeviceLocator):
-    """A TUN device of this kernel. See ``vport.links.tun``."""
-
-    scheme: ClassVar[str] = "tun"
-    form: ClassVar[str] = "tun://NAME?address=ADDRESS/PREFIX"
-    summary: ClassVar[str] = "a TUN device: the machine joins the LAN with IP only, no Ethernet"
-
-    address: tuple[InterfaceAddress, ...] = option(
-        (), interface_address, "IPv4 or IPv6 address on the LAN; repeatable, at least one", "ADDRESS/PREFIX"
-    )
-    gateway: tuple[IpAddress, ...] = option(
-        (), ip_address, "who takes packets for other networks; one for IPv4, one for IPv6", "ADDRESS"
-    )
-    mtu: int | None = option(None, integer(68, 65521), "MTU of the device, bytes", "N")
+    host: str
+    port: int
     mac: MacAddress | None = option(
-        None, station_address, "MAC address on the LAN (default: made from the address)", "MAC", format_mac
+        None,
+        station_address,
+        "station to announce when quiet (default: that of the other end)",
+        "MAC",
+        format_mac,
     )
-    netns: str | None = option(None, namespace_name, "network namespace to create it in", "NAME")
+    idle: float = option(
+        300.0, seconds(1, 1e6), "listening: a peer leaves after so much silence", "SECONDS", "{:g}".format
+    )
+    keepalive: float = option(
+        20.0, seconds(0.1, 1e6), "calling: announce oneself after so much silence", "SECONDS", "{:g}".format
+    )
+    offload: bool = flag(True, "send and receive many frames with one system call")
+    local: tuple[str, int] | None = option(
+        None,
+        host_and_port,
+        "calling: from this address, so that two ends can call each other",
+        "[ADDRESS]:PORT",
+        lambda value: write_host_and_port(*value),
+    )
 
-    def __post_init__(self) -> None:
-        if not self.address:
-            raise SettingsError("which address has it on the LAN? Add ?address=ADDRESS/PREFIX")
+    @classmethod
+    def read_target(cls, text: str) -> dict[str, Any]:
+        """Read ``HOST:PORT``."""
+        host, port = host_and_port(text)
+        return {"host": host, "port": port}
+
+    def write_target(self) -> str:
+        """Write ``HOST:PORT``."""
+        return write_host_and_port(self.host, self.port)
 
 
 def remote(text: str) -> tuple[str, int]:
