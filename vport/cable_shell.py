@@ -15,19 +15,8 @@ from vport.impairment import PARAMETERS
 from vport.impairment.markov import MAX_NODES
 from vport.impairment.report import describe_edges, describe_node, describe_settings, describe_statistics
 from vport.impairment.settings import ALIASES
-from vport.shell.command import (
-    Catalog,
-    Command,
-    Integer,
-    Menu,
-    Optional,
-    Reply,
-    Session,
-    Text,
-    Word,
-    command,
-    invalid,
-)
+from vport.shell.arguments import Integer, Optional, Text, Word, invalid
+from vport.shell.command import Catalog, Command, Menu, Reply, Session, command
 from vport.shell.help import help_lines
 from vport.shell.message import Category, Message
 from vport.shell.script import load

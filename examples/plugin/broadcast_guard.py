@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vport.ethernet import BROADCAST
-from vport.shell.command import Integer, Menu, Reply, command
+from vport.shell.arguments import Integer
+from vport.shell.command import Menu, Reply, command
 from vport.shell.message import Category
 from vswitch.plugins import Plugin, PluginHost
 

@@ -1,4 +1,4 @@
-"""Commands of the management shell: one declared function each, with typed arguments and help.
+"""Commands of the management shell: one declared function each, with help and typed ``arguments``.
 
     @command("hash/setexpire", "set the age at which entries are removed, in seconds", Integer("N", 0, 10**6))
     def set_expire(control: Control, session: Session, seconds: int) -> None: ...
@@ -8,8 +8,7 @@
 A function gets what the shell controls (a switch, a cable), the session that asks, and one value for each
 declared argument; it returns a ``Reply``, the lines to print, or nothing, and raises ``CommandError`` for
 what cannot be done. It may be ``async``. A ``Catalog`` joins the menus, finds the command that a line names
-and reads its arguments; ``execute`` does all of it for one line. Numbers are decimal, too many arguments are
-an error, and an error says which argument was wrong and what is allowed.
+and reads its arguments, of which too many are an error; ``execute`` does all of it for one line.
 
 After a command that prints, ``-j`` gives a JSON document in place of the text: ``Reply.document``.
 
@@ -19,29 +18,24 @@ How replies look on the wire is in ``protocol``; nothing here reads a clock or a
 from __future__ import annotations
 
 import errno
-import re
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from vport.errors import CommandError, LinkError, RefusedError, SettingsError
-from vport.ethernet import MacAddress, parse_mac
-from vport.locator import Locator
-from vport.locator import parse as parse_locator
+from vport.shell.arguments import quoted
 from vport.shell.document import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-T = TypeVar("T")
+    from vport.shell.arguments import Argument
 
 MENU_SYNTAX: Final = (
     "============"  # what `help` shows in place of arguments; vdeterm's completion skips menus
 )
 _ERRNO_END: Final = 100  # clients know status lines that begin with 10
 JSON_FLAG: Final = "-j"
-_SHOWN: Final = 40  # characters of a wrong argument that an error message repeats
 
 
 # --- what a command answers ---
@@ -108,211 +102,6 @@ class Session:
     is_console: bool = False
     scripts: list[str] = field(default_factory=list)
     printed: int = 0
-
-
-# --- arguments ---
-
-
-def quoted(text: str) -> str:
-    """Show a wrong argument in an error message: printable, and cut when it is long."""
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
-
-
-def invalid(argument: str, expected: str, value: object) -> CommandError:
-    """Make the error for an argument that is not what it must be."""
-    return CommandError(errno.EINVAL, f"{argument} must be {expected}, not {quoted(str(value))}")
-
-
-def file_error(path: str, error: OSError) -> CommandError:
-    """Make the error for a file that cannot be read or written."""
-    return CommandError(error.errno or errno.EIO, f"{quoted(path)}: {error.strerror or error}")
-
-
-class Argument(ABC, Generic[T]):
-    """One argument of a command: how it is called in ``help``, what it may be, how it is read."""
-
-    placeholder: str
-    optional = False
-    takes_rest = False
-
-    @property
-    @abstractmethod
-    def expected(self) -> str:
-        """What the argument must be, for error messages: "a number from 1 to 4094"."""
-
-    @abstractmethod
-    def parse(self, text: str) -> T:
-        """Read the argument.
-
-        Raises:
-            CommandError: it is not as expected.
-        """
-
-    @property
-    def syntax(self) -> str:
-        """How ``help`` shows the argument."""
-        return f"[{self.placeholder}]" if self.optional else self.placeholder
-
-
-@dataclass(frozen=True)
-class Integer(Argument[int]):
-    """A decimal number. A leading zero does not make it octal, nor 0x hexadecimal."""
-
-    placeholder: str
-    low: int
-    high: int
-
-    @property
-    def expected(self) -> str:
-        """The range, in words."""
-        return f"a number from {self.low} to {self.high}"
-
-    def parse(self, text: str) -> int:
-        """Read the number."""
-        if not re.fullmatch(r"-?[0-9]{1,20}", text) or not self.low <= int(text) <= self.high:
-            raise invalid(self.placeholder, self.expected, text)
-        return int(text)
-
-
-@dataclass(frozen=True)
-class Switch(Argument[bool]):
-    """On or off, written 1 or 0."""
-
-    placeholder: str = "0/1"
-
-    @property
-    def expected(self) -> str:
-        """The two digits."""
-        return "0 or 1"
-
-    def parse(self, text: str) -> bool:
-        """Read the digit."""
-        if text not in {"0", "1"}:
-            raise invalid("the switch", self.expected, text)
-        return text == "1"
-
-
-@dataclass(frozen=True)
-class Choice(Argument[str]):
-    """One of a few words."""
-
-    placeholder: str
-    words: tuple[str, ...]
-
-    @property
-    def expected(self) -> str:
-        """The words."""
-        return " or ".join(self.words)
-
-    def parse(self, text: str) -> str:
-        """Take the word."""
-        if text not in self.words:
-            raise invalid(self.placeholder, self.expected, text)
-        return text
-
-
-@dataclass(frozen=True)
-class Place(Argument[Locator]):
-    """A locator: the text that names a link or a listener."""
-
-    placeholder: str = "LOCATOR"
-
-    @property
-    def expected(self) -> str:
-        """The form, with examples."""
-        return "a place to plug in, such as tap://tap0 or udp://192.0.2.1:9999"
-
-    def parse(self, text: str) -> Locator:
-        """Read the locator."""
-        try:
-            return parse_locator(text)
-        except SettingsError as error:
-            detail = str(error).replace(text, f"{text[:_SHOWN]}…") if len(text) > 2 * _SHOWN else str(error)
-            raise CommandError(errno.EINVAL, f"{self.placeholder}: {detail}") from None
-
-
-@dataclass(frozen=True)
-class Mac(Argument[MacAddress]):
-    """A MAC address."""
-
-    placeholder: str = "MAC"
-
-    @property
-    def expected(self) -> str:
-        """The form, with an example."""
-        return "six octets in hex, such as 02:00:00:00:00:01"
-
-    def parse(self, text: str) -> MacAddress:
-        """Read the address."""
-        try:
-            return parse_mac(text)
-        except SettingsError:
-            raise invalid(self.placeholder, self.expected, text) from None
-
-
-@dataclass(frozen=True)
-class Word(Argument[str]):
-    """Anything without blanks."""
-
-    placeholder: str
-
-    @property
-    def expected(self) -> str:
-        """Anything goes."""
-        return "a word without blanks"
-
-    def parse(self, text: str) -> str:
-        """Take it as it is."""
-        return text
-
-
-@dataclass(frozen=True)
-class Text(Word):
-    """Everything up to the end of the line, blanks included: a path. Only as the last argument."""
-
-    takes_rest = True
-
-    @property
-    def expected(self) -> str:
-        """Anything goes, but it must be there."""
-        return "some text"
-
-
-@dataclass(frozen=True)
-class FilePath(Text):
-    """The path of a file, in which blanks may stand."""
-
-    @property
-    def expected(self) -> str:
-        """A path."""
-        return "a path"
-
-    def parse(self, text: str) -> str:
-        """Take it without the blanks around it."""
-        path = text.strip()
-        if "\0" in path:
-            raise invalid(self.placeholder, self.expected, path)
-        return path
-
-
-class Optional(Argument[T | None]):
-    """An argument that can be left out; the command then gets None."""
-
-    optional = True
-
-    def __init__(self, argument: Argument[T]) -> None:
-        self.argument = argument
-        self.placeholder = argument.placeholder
-        self.takes_rest = argument.takes_rest
-
-    @property
-    def expected(self) -> str:
-        """What the argument must be where it is given."""
-        return self.argument.expected
-
-    def parse(self, text: str) -> T:
-        """Read the argument that was given."""
-        return self.argument.parse(text)
 
 
 # --- commands and menus ---

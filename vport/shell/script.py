@@ -18,7 +18,8 @@ import trio
 
 from vport.errors import CommandError
 from vport.files import read_text
-from vport.shell.command import FilePath, Reply, Session, Step, command, execute, file_error, quoted
+from vport.shell.arguments import FilePath, file_error, quoted
+from vport.shell.command import Reply, Session, Step, command, execute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

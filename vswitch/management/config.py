@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vport.files import write_text_in_thread
-from vport.shell.command import FilePath, Menu, Reply, Session, command, file_error
+from vport.shell.arguments import FilePath, file_error
+from vport.shell.command import Menu, Reply, Session, command
 from vswitch.config_file import write_config
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError
-from vport.shell.command import Menu, Optional, Reply, Session, Word, command, quoted
+from vport.shell.arguments import Optional, Word, quoted
+from vport.shell.command import Menu, Reply, Session, command
 
 if TYPE_CHECKING:
     from vport.shell.message import Category

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vport.shell.command import Menu, Optional, Reply, Session, command
+from vport.shell.arguments import Optional
+from vport.shell.command import Menu, Reply, Session, command
 from vswitch.management.lookup import PORT, existing_port
 
 if TYPE_CHECKING:

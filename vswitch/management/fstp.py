@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from vport.shell.command import Integer, Menu, Optional, Reply, Session, Switch, command
+from vport.shell.arguments import Integer, Optional, Switch
+from vport.shell.command import Menu, Reply, Session, command
 from vswitch.management.fstp_text import (
     detail_lines,
     instance_document,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from vport._version import __version__
 from vport.ethernet import format_mac
-from vport.shell.command import Command, Menu, Optional, Reply, Session, Word, command
+from vport.shell.arguments import Optional, Word
+from vport.shell.command import Command, Menu, Reply, Session, command
 from vport.shell.help import help_lines
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from vport.shell.command import Integer, Menu, Optional, Reply, Session, Switch, Word, command, invalid
+from vport.shell.arguments import Integer, Optional, Switch, Word, invalid
+from vport.shell.command import Menu, Reply, Session, command
 from vswitch.guards import (
     LimitAction,
     LoopSettings,

@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError, SettingsError
 from vport.ethernet import MacAddress, Vid, format_mac, is_multicast
-from vport.shell.command import (
-    Choice,
-    Integer,
-    Mac,
-    Menu,
-    Optional,
-    Reply,
-    Session,
-    command,
-    invalid,
-)
+from vport.shell.arguments import Choice, Integer, Mac, Optional, invalid
+from vport.shell.command import Menu, Reply, Session, command
 from vswitch.fdb import CAPACITY_MAX, TIME_MAX
 from vswitch.management.lookup import PORT, VLAN, existing_port, existing_vlan
 from vswitch.ports import PORT_LIMIT_MAX

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 from vport.cable_shell import WIRE_COMMANDS
 from vport.errors import CommandError
 from vport.impairment.report import as_document, describe_settings, describe_statistics
-from vport.shell.command import Catalog, Menu, Optional, Reply, Session, Text, command, execute
+from vport.shell.arguments import Optional, Text
+from vport.shell.command import Catalog, Menu, Reply, Session, command, execute
 from vswitch.management.lookup import PORT, existing_port
 
 if TYPE_CHECKING:

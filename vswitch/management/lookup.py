@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError
 from vport.ethernet import VID_MAX, Vid
-from vport.shell.command import Integer, invalid
+from vport.shell.arguments import Integer, invalid
 from vswitch.ports import PORT_LIMIT_MAX
 from vswitch.vlan import DEFAULT_VID
 

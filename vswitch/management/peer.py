@@ -8,7 +8,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError, LinkError, RefusedError
-from vport.shell.command import Menu, Optional, Reply, Session, Text, Word, command, quoted
+from vport.shell.arguments import Optional, Text, Word, quoted
+from vport.shell.command import Menu, Reply, Session, command
 from vswitch.management.peer_options import read_options
 
 if TYPE_CHECKING:

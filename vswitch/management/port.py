@@ -7,18 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError, RefusedError, SettingsError
-from vport.shell.command import (
-    Integer,
-    Optional,
-    Reply,
-    Session,
-    Switch,
-    Text,
-    Word,
-    command,
-    invalid,
-    quoted,
-)
+from vport.shell.arguments import Integer, Optional, Switch, Text, Word, invalid, quoted
+from vport.shell.command import Reply, Session, command
 from vswitch.management.forwarding import forwarding_document, forwarding_lines
 from vswitch.management.lookup import PORT, check_number, existing_port, existing_vlan
 from vswitch.management.port_text import discard_lines, port_document, port_lines

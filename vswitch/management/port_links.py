@@ -9,7 +9,8 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError, RefusedError
-from vport.shell.command import Integer, Menu, Optional, Place, Reply, Session, command
+from vport.shell.arguments import Integer, Optional, Place
+from vport.shell.command import Menu, Reply, Session, command
 from vswitch.management import port as port_
 from vswitch.management.lookup import PORT, check_number, existing_port
 from vswitch.management.port_text import endpoint_document, endpoint_line

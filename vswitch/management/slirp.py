@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from vport.errors import CommandError
 from vport.forwards import HostEnd, HostForward
 from vport.links.slirp import SlirpLink
-from vport.shell.command import Menu, Optional, Reply, Session, Word, command
+from vport.shell.arguments import Optional, Word
+from vport.shell.command import Menu, Reply, Session, command
 from vswitch.management.lookup import PORT, existing_port
 
 if TYPE_CHECKING:

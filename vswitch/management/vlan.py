@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vport.errors import CommandError
 from vport.ethernet import Vid
-from vport.shell.command import Menu, Optional, Reply, Session, command
+from vport.shell.arguments import Optional
+from vport.shell.command import Menu, Reply, Session, command
 from vswitch.management.lookup import NEW_VLAN, PORT, VLAN, existing_port, existing_vlan
 from vswitch.vlan import DEFAULT_VID, PortState
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from vport.errors import CommandError, SettingsError
 from vport.ethernet import EtherType, parse_mac
 from vport.rate_limit import RateLimit
-from vport.shell.command import Menu, Optional, Reply, Switch, Text, command, quoted
+from vport.shell.arguments import Optional, Switch, Text, quoted
+from vport.shell.command import Menu, Reply, command
 from vport.shell.message import Category
 from vswitch.plugins.api import Plugin
 from vswitch.plugins.frame_text import describe_frame, outline

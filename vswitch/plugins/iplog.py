@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vport.errors import CommandError
 from vport.ethernet import format_mac
-from vport.shell.command import Argument, Integer, Menu, Reply, Word, command, invalid
+from vport.shell.arguments import Argument, Integer, Word, invalid
+from vport.shell.command import Menu, Reply, command
 from vport.shell.message import Category
 from vswitch.management.lookup import PORT, existing_port
 from vswitch.plugins.api import Plugin

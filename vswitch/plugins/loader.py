@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError
-from vport.shell.command import quoted
+from vport.shell.arguments import quoted
 from vswitch.plugins.api import Plugin
 
 if TYPE_CHECKING:

@@ -12,20 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vport.errors import CommandError
-from vport.shell.command import (
-    Catalog,
-    Integer,
-    Mac,
-    Menu,
-    Optional,
-    Reply,
-    Session,
-    Switch,
-    Text,
-    Word,
-    command,
-    execute,
-)
+from vport.shell.arguments import Integer, Mac, Optional, Switch, Text, Word
+from vport.shell.command import Catalog, Menu, Reply, Session, command, execute
 
 if TYPE_CHECKING:
     from vswitch.management.control import Control

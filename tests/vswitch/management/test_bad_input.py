@@ -11,18 +11,8 @@ import pytest
 import trio
 
 from tests.vswitch.management.small_switch import SmallSwitch
-from vport.shell.command import (
-    Argument,
-    Choice,
-    Integer,
-    Mac,
-    Optional,
-    Place,
-    Session,
-    Switch,
-    Text,
-    execute,
-)
+from vport.shell.arguments import Argument, Choice, Integer, Mac, Optional, Place, Switch, Text
+from vport.shell.command import Session, execute
 from vswitch.management.menus import switch_catalog
 
 if TYPE_CHECKING:
