@@ -12,12 +12,12 @@ advertisements, multicast, routing protocols, source routes (RFC 7126 section 4.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Final
 
-from vport.errors import FrameError, SettingsError
+from vport.errors import FrameError
 from vport.ethernet import (
     HEADER_SIZE,
     EtherType,
@@ -30,20 +30,20 @@ from vport.packets.arp import decode_arp
 from vport.packets.icmp import Icmp, IcmpType, Icmpv6Type, decode_icmp, decode_icmpv6
 from vport.packets.icmp_error import error_about, may_cause_error
 from vport.packets.ip import DEFAULT_TTL, IpProtocol, Ipv4, Ipv6, decode_ipv4, decode_ipv6, upper_layer
-from vport.packets.nd import decode_neighbour_message, link_local_address
+from vport.packets.nd import decode_neighbour_message
 from vport.rate_limit import RateLimit
+from vport.routes import Routes
 from vport.station.events import Conflict, ResolutionFailed
-from vport.station.resolution import AddressResolution, with_link_local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from vport.ethernet import Buffer, Header
-    from vport.locator import InterfaceAddress, IpAddress
+    from vport.locator import IpAddress
+    from vport.routes import RouterInterface, Side
 
     IpPacket = Ipv4 | Ipv6
 
-UNTAGGED: Final = Vid(0)
 DEFAULT_MTU: Final = 9000  # as for a simulated host: the largest common one
 ERROR_BURST: Final = 50  # ICMP errors at once, and then …
 ERROR_INTERVAL: Final = 0.02  # … one in so many seconds (ours; RFC 1812 section 4.3.2.8 wants a bound)
@@ -88,30 +88,6 @@ _ERRORS: Final[dict[int, dict[Error, tuple[int, int]]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RouterInterface:
-    """An address of the router, and the VLAN that its network is in (0: without tags)."""
-
-    address: InterfaceAddress
-    vid: Vid = UNTAGGED
-
-
-class _Side:
-    """One VLAN that the router is in: its address resolution there."""
-
-    def __init__(self, mac: MacAddress, vid: Vid, interfaces: Iterable[InterfaceAddress]) -> None:
-        self.vid = vid
-        own = with_link_local(interfaces, link_local_address(mac))
-        self.resolution = AddressResolution(mac, own, is_router=True)
-
-    def framed(self, frames: list[bytes]) -> list[bytes]:
-        """Give the frames as they go onto the link: with the tag of the VLAN."""
-        if self.vid == UNTAGGED:
-            return frames
-        tag = EtherType.VLAN.to_bytes(2, "big") + self.vid.to_bytes(2, "big")
-        return [frame[:12] + tag + frame[12:] for frame in frames]
-
-
 class Router:
     """The router.
 
@@ -142,18 +118,11 @@ class Router:
         self.mtu = mtu
         self.discards: Counter[str] = Counter()
         self.forwarded = 0
-        self._sides = {
-            vid: _Side(mac, vid, [one.address for one in interfaces if one.vid == vid])
-            for vid in dict.fromkeys(one.vid for one in interfaces)
-        }
-        self._addresses = {one.address.ip for one in interfaces}
-        self._gateways = {address.version: address for address in reversed(gateways)}
+        self._routes = Routes(mac, interfaces, gateways)
+        self._sides = self._routes.sides
+        self._addresses = self._routes.addresses
         self._errors = RateLimit(burst=ERROR_BURST, interval=ERROR_INTERVAL)
         self._conflicts: deque[Conflict] = deque(maxlen=MAX_CONFLICTS)
-        _check_networks(interfaces)
-        for gateway in gateways:
-            if self._side_of(gateway) is None:
-                raise SettingsError(f"the gateway {gateway} is in none of the router's networks")
 
     # --- receiving ---
 
@@ -174,7 +143,7 @@ class Router:
             frames = []
         return frames + self._gather_events(now)
 
-    def _receive(self, side: _Side, header: Header, payload: Buffer, now: float) -> list[bytes]:
+    def _receive(self, side: Side, header: Header, payload: Buffer, now: float) -> list[bytes]:
         resolution = side.resolution
         if header.destination != self.mac and header.destination not in resolution.groups:
             return []  # flooded: for another station
@@ -195,7 +164,7 @@ class Router:
             self.discards["not IP"] += 1
         return []
 
-    def _receive_group(self, side: _Side, header: Header, packet: Ipv6, now: float) -> list[bytes]:
+    def _receive_group(self, side: Side, header: Header, packet: Ipv6, now: float) -> list[bytes]:
         """Take a packet to a group: of interest if it is neighbour discovery, and never forwarded."""
         protocol, rest = upper_layer(packet)
         if protocol == IpProtocol.ICMPV6 and rest and rest[0] in _ND_TYPES:
@@ -204,13 +173,13 @@ class Router:
         return []
 
     def _receive_discovery(
-        self, side: _Side, header: Header, packet: Ipv6, icmp: Icmp, now: float
+        self, side: Side, header: Header, packet: Ipv6, icmp: Icmp, now: float
     ) -> list[bytes]:
         message = decode_neighbour_message(packet, icmp)
         resolution = side.resolution
         return side.framed(resolution.receive_neighbour_message(packet, header.source, message, now))
 
-    def _receive_packet(self, side: _Side, header: Header, packet: IpPacket, now: float) -> list[bytes]:
+    def _receive_packet(self, side: Side, header: Header, packet: IpPacket, now: float) -> list[bytes]:
         """Take a packet to one address, in the order of RFC 1812 section 5.2.1."""
         if header.destination != self.mac:  # RFC 1122 section 3.3.6
             self.discards["in a frame to a group"] += 1
@@ -226,7 +195,7 @@ class Router:
             return self._forward(side, packet, now)
         return []
 
-    def _is_one_host(self, source: IpAddress, side: _Side) -> bool:
+    def _is_one_host(self, source: IpAddress, side: Side) -> bool:
         """Whether a packet may come from ``source`` (RFC 1812 section 5.3.7)."""
         return not (
             source.is_multicast
@@ -234,21 +203,18 @@ class Router:
             or source.is_loopback
             or source in self._addresses
             or source in side.resolution.addresses
-            or self._is_broadcast(source)
+            or self._routes.is_broadcast(source)
         )
 
     def _may_go(self, address: IpAddress) -> bool:
         """Whether packets from or to ``address`` may leave their network (RFC 2644 for broadcasts)."""
-        if address.is_multicast or self._is_broadcast(address):
+        if address.is_multicast or self._routes.is_broadcast(address):
             return False
         return not any(address in network for network in _NEVER_FORWARDED)
 
-    def _is_broadcast(self, address: IpAddress) -> bool:
-        return any(side.resolution.is_broadcast(address) for side in self._sides.values())
-
     # --- for us ---
 
-    def _receive_ours(self, side: _Side, header: Header, packet: IpPacket, now: float) -> list[bytes]:
+    def _receive_ours(self, side: Side, header: Header, packet: IpPacket, now: float) -> list[bytes]:
         if isinstance(packet, Ipv4):
             return self._receive_ours_4(side, packet, now)
         protocol, rest = upper_layer(packet)
@@ -265,7 +231,7 @@ class Router:
         reply = Icmp(type=Icmpv6Type.ECHO_REPLY, body=message.body)
         return self._send(side, reply.in_ipv6(packet.destination, packet.source, DEFAULT_TTL), now)
 
-    def _receive_ours_4(self, side: _Side, packet: Ipv4, now: float) -> list[bytes]:
+    def _receive_ours_4(self, side: Side, packet: Ipv4, now: float) -> list[bytes]:
         if packet.is_fragment:
             self.discards["fragment"] += 1
             return []
@@ -280,13 +246,13 @@ class Router:
 
     # --- for another network ---
 
-    def _forward(self, side: _Side, packet: IpPacket, now: float) -> list[bytes]:
+    def _forward(self, side: Side, packet: IpPacket, now: float) -> list[bytes]:
         """Send a packet on, one hop older (RFC 1812 section 5.3.1, RFC 8200 section 3)."""
         left = packet.ttl if isinstance(packet, Ipv4) else packet.hop_limit
         if left <= 1:
             self.discards["too many hops"] += 1
             return self._error(side, packet, Error.TIME, now)
-        route = self._route(packet.destination)
+        route = self._routes.find(packet.destination)
         if route is None:
             self.discards["no route"] += 1
             return self._error(side, packet, Error.NO_ROUTE, now)
@@ -299,43 +265,22 @@ class Router:
         self.forwarded += 1
         return out.framed(out.resolution.send(next_hop, older.encode(), now))
 
-    def _route(self, destination: IpAddress) -> tuple[_Side, IpAddress] | None:
-        """Find where the next hop to ``destination`` is, and who it is."""
-        next_hop: IpAddress | None = destination
-        side = self._side_of(destination)
-        if side is None:
-            next_hop = self._gateways.get(destination.version)
-            side = None if next_hop is None else self._side_of(next_hop)
-        return None if side is None or next_hop is None else (side, next_hop)
-
-    def _side_of(self, address: IpAddress) -> _Side | None:
-        """Find the VLAN with the smallest network that ``address`` is in; link-local ones are in all."""
-        best: tuple[int, _Side] | None = None
-        for side in self._sides.values():
-            for interface in side.resolution.interfaces:
-                if interface.version != address.version or interface.network == _LINK_LOCAL_64:
-                    continue
-                length = interface.network.prefixlen
-                if address in interface.network and (best is None or length > best[0]):
-                    best = (length, side)
-        return None if best is None else best[1]
-
     # --- our own packets ---
 
-    def _send(self, side: _Side, packet: IpPacket, now: float) -> list[bytes]:
+    def _send(self, side: Side, packet: IpPacket, now: float) -> list[bytes]:
         """Send a packet of ours; one to a link-local address goes where its cause came from."""
         if packet.destination in _LINK_LOCAL:
             return side.framed(side.resolution.send(packet.destination, packet.encode(), now))
-        route = self._route(packet.destination)
+        route = self._routes.find(packet.destination)
         if route is None:
             self.discards["no route"] += 1
             return []
         out, next_hop = route
         return out.framed(out.resolution.send(next_hop, packet.encode(), now))
 
-    def _error(self, side: _Side, packet: IpPacket, error: Error, now: float) -> list[bytes]:
+    def _error(self, side: Side, packet: IpPacket, error: Error, now: float) -> list[bytes]:
         """Tell the sender of a packet what became of it, if that is allowed and not too often."""
-        if not may_cause_error(packet) or self._is_broadcast(packet.source):
+        if not may_cause_error(packet) or self._routes.is_broadcast(packet.source):
             return []
         if not self._errors.ask(now)[0]:
             self.discards["errors not sent"] += 1
@@ -349,11 +294,11 @@ class Router:
             return self._send(side, message.in_ipv6(source, packet.source, DEFAULT_TTL), now)
         return []  # nobody knows the way back
 
-    def _source(self, side: _Side, destination: IpAddress) -> IpAddress | None:
+    def _source(self, side: Side, destination: IpAddress) -> IpAddress | None:
         """Choose the address that an error comes from: ours where it leaves (RFC 1812 section 4.3.2.4)."""
         if destination in _LINK_LOCAL:
             return side.resolution.source_for(destination)
-        route = self._route(destination)
+        route = self._routes.find(destination)
         return None if route is None else route[0].resolution.source_for(route[1])
 
     # --- time and events ---
@@ -392,7 +337,7 @@ class Router:
                         frames += self._host_unreachable(side, packet, now)
         return frames
 
-    def _host_unreachable(self, side: _Side, data: bytes, now: float) -> list[bytes]:
+    def _host_unreachable(self, side: Side, data: bytes, now: float) -> list[bytes]:
         packet = decode_ipv4(data) if data[0] >> 4 == 4 else decode_ipv6(data)
         if packet.source in self._addresses or packet.source in side.resolution.addresses:
             return []  # our own
@@ -400,14 +345,3 @@ class Router:
 
 
 _ND_TYPES: Final = frozenset({Icmpv6Type.NEIGHBOUR_SOLICITATION, Icmpv6Type.NEIGHBOUR_ADVERTISEMENT})
-_LINK_LOCAL_64: Final = IPv6Network("fe80::/64")
-
-
-def _check_networks(interfaces: Sequence[RouterInterface]) -> None:
-    """Refuse one network in two VLANs: where its hosts are would be anybody's guess."""
-    for number, one in enumerate(interfaces):
-        for other in interfaces[:number]:
-            if one.vid != other.vid and one.address.network == other.address.network:
-                raise SettingsError(
-                    f"the network {one.address.network} is in VLAN {other.vid} and in VLAN {one.vid}"
-                )

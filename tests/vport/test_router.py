@@ -22,7 +22,8 @@ from scapy.packet import Raw
 
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, Vid, format_mac
-from vport.router import ERROR_BURST, ERROR_INTERVAL, Router, RouterInterface
+from vport.router import ERROR_BURST, ERROR_INTERVAL, Router
+from vport.routes import RouterInterface
 from vport.station import Station
 from vport.station.events import PingReply, Unreachable
 from vport.station.neighbours import MAX_PENDING, MAX_WAITING_BYTES

@@ -18,7 +18,7 @@ from vport.readers import (
     seconds,
     station_address,
 )
-from vport.router import UNTAGGED, Router, RouterInterface
+from vport.routes import UNTAGGED, RouterInterface, Routes
 
 _ANY_MAC: Final = MacAddress(b"\x02" + bytes(5))
 
@@ -91,7 +91,7 @@ class RouterLocator(Locator):
             raise SettingsError(
                 f"option vlan: {count} VLANs for {len(self.addresses)} addresses; name one for each"
             )
-        Router(_ANY_MAC, self.interfaces(), self.gateway)  # what it refuses is refused now
+        Routes(_ANY_MAC, self.interfaces(), self.gateway)  # what they refuse is refused now
 
     def interfaces(self) -> list[RouterInterface]:
         """Give each address with its VLAN."""
