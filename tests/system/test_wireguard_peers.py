@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -19,18 +20,16 @@ from tests.system.wireguard_hosts import Keys, StockClient
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from tests.system.hosts import Namespace
     from tests.system.processes import Process
 
+    Scenario = Callable[[Path], None]
+
 LAN4, LAN6 = "10.1.1.{}", "fd01::{}"
-
-
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 class Lan:
@@ -51,11 +50,14 @@ class Lan:
         locator = (
             f"wg://:51820?key=@{self.key_file}&lan=10.1.1.254/24&lan=fd01::fe/64&public=10.200.0.1:51820"
         )
-        process = self.stack.enter_context(
-            self.underlay["S"].start([*VSWITCH, "--listen", locator, "--mgmt", self.management])
-        )
+        command = [*self.with_state("state"), *VSWITCH, "--listen", locator, "--mgmt", self.management]
+        process = self.stack.enter_context(self.underlay["S"].start(command))
         process.wait_for("management shell")
         return process
+
+    def with_state(self, name: str) -> list[str]:
+        """Give what stands before a command that is to keep its files in a folder of this LAN."""
+        return ["env", f"XDG_STATE_HOME={self.directory / name}"]
 
     def command(self, line: str) -> str:
         done = run([*VSWITCHTERM, self.management, line])
@@ -153,31 +155,6 @@ def test_two_stock_clients_reach_each_other_over_ipv4_and_ipv6_underlays(tmp_pat
         assert tcp(net.underlay["A"], net.underlay["B"], LAN4.format(2)) > 5
 
 
-def test_switch_calls_a_stock_client_that_it_has_data_for(tmp_path: Path) -> None:
-    with lan(tmp_path, "A", "B") as net:
-        net.join("A", 11)
-        client = net.join_stock("B")
-        until_ping(net.underlay["B"], LAN4.format(11))
-        # Without its peer the client forgets the session, and it does not know where the switch is.
-        peer = net.keys.public
-        before = client.show("peers")
-        assert peer in before
-        psk = client.show("preshared-keys").split()[1]
-        client.host.run(["wg", "set", client.device, "peer", peer, "remove"])
-        psk_file = tmp_path / "psk"
-        psk_file.write_text(psk)
-        done = client.host.run(
-            ["wg", "set", client.device, "listen-port", client.show("listen-port").strip(), "peer", peer,
-             "preshared-key", str(psk_file), "allowed-ips", "10.1.1.0/24,fd01::/64"]
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-
-        # The switch sends on dead keys, hears nothing for 15 s, and calls.
-        host = net.underlay["A"]
-        wait_until("the switch to call", lambda: host.can_ping(LAN4.format(1)), seconds=30)
-        assert "10.200.0.1" in client.show("endpoints")
-
-
 def test_stock_client_roams_without_losing_the_ping_for_more_than_a_second(tmp_path: Path) -> None:
     with lan(tmp_path, "A", "B") as net:
         net.join("A", 11)
@@ -230,7 +207,57 @@ def test_removed_peer_is_out_at_once(tmp_path: Path) -> None:
         assert net.underlay["A"].run(["true"]).returncode == 0
 
 
-def test_peers_survive_a_restart_of_the_switch(tmp_path: Path) -> None:
+# --- what waits until the 15 s are over after which WireGuard gives a session up: all at once ---
+
+
+@pytest.fixture(scope="module")
+def slow_lans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Scenario, Future[None]]]:
+    """Give what becomes of each scenario, in a LAN of its own."""
+    scenarios = (call_a_stock_client, restart_the_switch, invite_a_machine)
+    with ThreadPoolExecutor(len(scenarios)) as pool:
+        yield {one: pool.submit(one, tmp_path_factory.mktemp(one.__name__)) for one in scenarios}
+
+
+def test_switch_calls_a_stock_client_that_it_has_data_for(slow_lans: dict[Scenario, Future[None]]) -> None:
+    slow_lans[call_a_stock_client].result()
+
+
+def test_peers_survive_a_restart_of_the_switch(slow_lans: dict[Scenario, Future[None]]) -> None:
+    slow_lans[restart_the_switch].result()
+
+
+def test_invited_machine_joins_with_one_line_and_the_token_works_once(
+    slow_lans: dict[Scenario, Future[None]],
+) -> None:
+    slow_lans[invite_a_machine].result()
+
+
+def call_a_stock_client(tmp_path: Path) -> None:
+    with lan(tmp_path, "A", "B") as net:
+        net.join("A", 11)
+        client = net.join_stock("B")
+        until_ping(net.underlay["B"], LAN4.format(11))
+        # Without its peer the client forgets the session, and it does not know where the switch is.
+        peer = net.keys.public
+        before = client.show("peers")
+        assert peer in before
+        psk = client.show("preshared-keys").split()[1]
+        client.host.run(["wg", "set", client.device, "peer", peer, "remove"])
+        psk_file = tmp_path / "psk"
+        psk_file.write_text(psk)
+        done = client.host.run(
+            ["wg", "set", client.device, "listen-port", client.show("listen-port").strip(), "peer", peer,
+             "preshared-key", str(psk_file), "allowed-ips", "10.1.1.0/24,fd01::/64"]
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+        # The switch sends on dead keys, hears nothing for 15 s, and calls.
+        host = net.underlay["A"]
+        wait_until("the switch to call", lambda: host.can_ping(LAN4.format(1)), seconds=30)
+        assert "10.200.0.1" in client.show("endpoints")
+
+
+def restart_the_switch(tmp_path: Path) -> None:
     with lan(tmp_path, "A", "B") as net:
         net.join("A", 11)
         net.join_stock("B")
@@ -243,12 +270,13 @@ def test_peers_survive_a_restart_of_the_switch(tmp_path: Path) -> None:
         assert mode & 0o777 == 0o600
 
 
-def test_invited_machine_joins_with_one_line_and_the_token_works_once(tmp_path: Path) -> None:
+def invite_a_machine(tmp_path: Path) -> None:
     with lan(tmp_path, "A", "B") as net:
         net.join("A", 11)
         shown = net.command("peer/invite laptop")
         token = re.findall(r"vport join (\S+)", shown)[0]
-        laptop = net.stack.enter_context(net.underlay["B"].start([*VPORT, "join", token, "--tap", "tapj"]))
+        join = [*net.with_state("laptop"), *VPORT, "join", token, "--tap", "tapj"]
+        laptop = net.stack.enter_context(net.underlay["B"].start(join))
         laptop.wait_for("connected to")
         until_ping(net.underlay["B"], LAN4.format(11))
         until_ping(net.underlay["A"], LAN4.format(1))
@@ -257,12 +285,10 @@ def test_invited_machine_joins_with_one_line_and_the_token_works_once(tmp_path: 
         # Ended and started again with the same line, it has the same port; elsewhere the token is worthless.
         port = re.findall(r"port (\d+)", net.command("peer/print laptop"))
         assert laptop.end() == 0
-        again = net.stack.enter_context(net.underlay["B"].start([*VPORT, "join", token, "--tap", "tapj"]))
+        again = net.stack.enter_context(net.underlay["B"].start(join))
         again.wait_for("connected to")
         until_ping(net.underlay["B"], LAN4.format(11))
         assert re.findall(r"port (\d+)", net.command("peer/print laptop")) == port
-        thief = net.underlay["A"].run(
-            ["env", f"XDG_STATE_HOME={tmp_path}/thief", *VPORT, "join", token], seconds=60
-        )
+        thief = net.underlay["A"].run([*net.with_state("thief"), *VPORT, "join", token], seconds=60)
         assert thief.returncode == 1
         assert "does not take this token" in thief.stderr
