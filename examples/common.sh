@@ -21,6 +21,7 @@ namespace() {
 start() {
     log=$1
     shift
+    : >"$work/$log" # now, not when the command has begun: await must not read what another one said
     "$@" >"$work/$log" 2>&1 </dev/null &
     pids="$! $pids"
 }
@@ -35,9 +36,9 @@ stop() {
 
 # await NAME TEXT: wait until a command that was started has said something, ten seconds at most.
 await() {
-    for _ in $(seq 100); do
+    for _ in $(seq 200); do
         grep -qe "$2" "$work/$1" 2>/dev/null && return
-        sleep 0.1
+        sleep 0.05
     done
     echo "$1 did not say: $2. It said:" >&2
     cat "$work/$1" >&2
