@@ -92,6 +92,8 @@ class Underlay:
                 ip(f"netns add {host.name}")
                 undo.callback(run, ["ip", "netns", "del", host.name])
                 host.ip("link set lo up")
+                # Without this the kernel looks for a second or two for another owner of an IPv6 address.
+                host.run(["sysctl", "-qw", "net.ipv6.conf.default.dad_transmits=0"])
             first, *others = self.hosts.values()
             first.ip("link add u0 type bridge")
             for number, host in enumerate(others):

@@ -35,6 +35,8 @@ def network_namespace() -> Iterator[str]:
     run("ip", "netns", "add", name)
     try:
         inside(name, "ip", "link", "set", "lo", "up")
+        # Without this the kernel looks for a second or two for another owner of an IPv6 address.
+        inside(name, "sysctl", "-qw", "net.ipv6.conf.default.dad_transmits=0")
         yield name
     finally:
         run("ip", "netns", "del", name)

@@ -75,11 +75,14 @@ class Process:
     def wait(self, seconds: float = 10.0) -> int:
         """Wait for its end and give its exit status."""
         try:
-            return self.popen.wait(seconds)
+            status = self.popen.wait(seconds)
         except subprocess.TimeoutExpired:
             self.popen.kill()
             self.popen.wait()
             pytest.fail(f"{self.command} did not end within {seconds:g} s; it printed: {self.output}")
+        if self.popen.stdin is not None:
+            self.popen.stdin.close()
+        return status
 
     def __enter__(self) -> Self:
         return self

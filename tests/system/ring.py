@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
@@ -38,10 +39,10 @@ class Ring:
         for process in reversed(self._processes):
             process.end()
 
-    def start(self, *command: str) -> Process:
+    def start(self, *command: str, stdin: int = subprocess.DEVNULL) -> Process:
         """Start a process inside."""
         log = self.directory / f"process-{len(self._processes)}.log"
-        process = Process(["ip", "netns", "exec", self.namespace, *command], log)
+        process = Process(["ip", "netns", "exec", self.namespace, *command], log, stdin=stdin)
         self._processes.append(process)
         return process
 

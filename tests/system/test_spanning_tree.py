@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -208,11 +209,10 @@ def ring_with_vde_switch(ring: Ring, priority: int) -> Failover:
     require_program("vde_switch", "vde2")
     switch = ring.switch("ours", "-F", "--priority", str(priority), *CABLES, *HOST)
     folder = ring.directory
-    ring.start(
-        "sh", "-c",
-        f"sleep 300 | exec vde_switch -F -s {folder}/ctl -M {folder}/vde.mgmt -f /dev/null"
-        " -t vde1 -t vde2 -t station",
-    )  # fmt: skip
+    console = ("-M", f"{folder}/vde.mgmt", "-f", "/dev/null")
+    devices = ("-t", "vde1", "-t", "vde2", "-t", "station")
+    # It ends with its standard input.
+    ring.start("vde_switch", "-F", "-s", f"{folder}/ctl", *console, *devices, stdin=subprocess.PIPE)
     for cable in ("1", "2"):
         wait_until("vde_switch's device", lambda: "station" in ring.run("ip", "-o", "link"))
         ring.run("ip", "link", "add", f"cable{cable}", "type", "bridge")

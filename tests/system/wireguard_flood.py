@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import time
+from contextlib import suppress
 from hashlib import blake2s
 
 from vport.wireguard.keys import PublicKey
@@ -33,7 +34,8 @@ def flood(key: PublicKey, port: int, rate: int, seconds: float) -> int:
     """Send; give the number of datagrams."""
     messages = [junk_initiation(key) for _ in range(_VARIANTS)]
     sent = 0
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    # An interrupt ends it sooner.
+    with suppress(KeyboardInterrupt), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
         start = time.monotonic()
         while (elapsed := time.monotonic() - start) < seconds:

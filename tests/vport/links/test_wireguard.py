@@ -17,6 +17,7 @@ from vport.links.wireguard import WireguardClient, open_wireguard_client, open_w
 from vport.links.wireguard_settings import read_client, read_listener
 from vport.locator import WireguardLocator, parse
 from vport.train import lone
+from vport.wireguard.constants import INITIATION_INTERVAL
 from vport.wireguard.keys import PrivateKey
 from vswitch.bridge import Bridge
 from vswitch.fabric import Fabric
@@ -148,6 +149,7 @@ async def test_same_key_from_two_places_the_latest_is_answered(tmp_path: Path) -
         first, first_heard = await net.join("a")
         other, _ = await net.join("b")
         await until(lambda: net.is_here("a") and net.is_here("b"))
+        await trio.sleep(INITIATION_INTERVAL)  # sooner it would be discarded, and tried again after 5 s
         twin, twin_heard = await net.join("a")
         await until(lambda: twin.peer.last_handshake_at is not None)
 
