@@ -66,9 +66,5 @@ class VirtioNetHeader(NamedTuple):
             return 1
         return max(1, -(-(size - self.hdr_len) // self.gso_size))
 
-    def wire_bytes(self, size: int) -> int:
-        """How many bytes those frames have together."""
-        return size + (self.frame_count(size) - 1) * self.hdr_len
-
 
 NO_OFFLOAD: Final = VirtioNetHeader(0, GsoType.NONE, 0, 0, 0, 0)
