@@ -26,7 +26,8 @@ from vport.ethernet import (
     unpack_addresses,
 )
 from vport.profile import StationGuard
-from vport.train import runs
+from vport.slices import GROUP_BIT, SOURCE
+from vport.train import SLICES, runs
 from vswitch.access import refusal
 from vswitch.arrivals import Arrivals
 from vswitch.events import (
@@ -132,7 +133,7 @@ class Bridge:
             port.discard(DiscardReason.SHUT, train)
         elif self.is_hub:
             self._repeat(port, train, now, out)
-        elif train.offload is not None or len(train.data) <= train.frame_size:
+        elif len(train.data) <= train.frame_size or train.is_whole:
             self._relay(port, train, now, out)
         else:
             for run in runs(train):
@@ -143,6 +144,9 @@ class Bridge:
         """Do what a hub does: send to every other active port. Guards work in a hub, too."""
         if len(train.data) < HEADER_SIZE:
             port.discard(DiscardReason.RUNT, train)
+            return
+        if train.data[SOURCE] & GROUP_BIT and train.offload is not SLICES:
+            port.discard(DiscardReason.MULTICAST_SOURCE, train)
             return
         destination = bytes(train.data[:6])
         if destination in _SPECIAL and self._is_for_us(port, destination, train):
@@ -161,6 +165,8 @@ class Bridge:
             port.discard(DiscardReason.RUNT, train)
             return
         destination, source, ethertype = unpack_addresses(train.data)
+        if train.offload is SLICES:
+            source = MacAddress(bytes((source[0] & ~GROUP_BIT,)) + source[1:])
         if source[0] & 1 or source == _ZERO:
             port.discard(
                 DiscardReason.MULTICAST_SOURCE if source[0] & 1 else DiscardReason.ZERO_SOURCE, train

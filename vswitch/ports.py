@@ -38,6 +38,7 @@ class DiscardReason(StrEnum):
     """Why the relay did not forward a received frame."""
 
     RUNT = "shorter than an Ethernet header"
+    MALFORMED = "headers that contradict each other"
     FOREIGN_SOURCE = "source address that does not belong on this port"
     MULTICAST_SOURCE = "multicast source address"
     ZERO_SOURCE = "zero source address"
