@@ -23,15 +23,9 @@ from typing import TYPE_CHECKING, Final
 
 from vport.errors import LinkError, SettingsError
 from vport.private_files import read_secret, state_directory, write_secret
-from vport.wireguard.config import (
-    Config,
-    HostPort,
-    PeerSection,
-    format_peers,
-    parse,
-    parse_endpoint,
-    parse_peers,
-)
+from vport.wireguard.config import Config, HostPort, PeerSection
+from vport.wireguard.config_file import format_peers, parse, parse_peers
+from vport.wireguard.config_values import parse_endpoint
 from vport.wireguard.keys import PresharedKey, PrivateKey, PublicKey
 
 if TYPE_CHECKING:

@@ -219,7 +219,7 @@ def _show_config(name: str, config: Config) -> Reply:
     """Show a stock client's file, and the same as a QR code that WireGuard's apps read."""
     import segno
 
-    from vport.wireguard.config import format_config
+    from vport.wireguard.config_file import format_config
 
     text = format_config(config, for_stock=True)
     picture = io.StringIO()

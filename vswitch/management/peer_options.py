@@ -30,7 +30,7 @@ def read_options(name: str, public_key: str | None, text: str) -> PeerSection:
     Raises:
         SettingsError: an option is unknown, or not what it must be.
     """
-    from vport.wireguard.config import parse_peers
+    from vport.wireguard.config_file import parse_peers
 
     if "#" in name or not name.isprintable():
         raise SettingsError(f"{name!r} is no name: it has a # or what cannot be printed")

@@ -15,7 +15,8 @@ from tests.vswitch.management.test_bad_input import documented_keys, run
 from vport.links.binding import bind_to_all
 from vport.links.wireguard_listener import WireguardListener
 from vport.links.wireguard_settings import ListenerSettings, load_peers
-from vport.wireguard.config import Config, HostPort, PeerSection, parse
+from vport.wireguard.config import Config, HostPort, PeerSection
+from vport.wireguard.config_file import parse
 from vport.wireguard.invitation import decode_token
 from vport.wireguard.keys import PrivateKey
 
