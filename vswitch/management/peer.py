@@ -14,7 +14,8 @@ from vswitch.management.peer_options import read_options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vport.links.wireguard_listener import Member, WireguardListener
+    from vport.links.wireguard_listener import WireguardListener
+    from vport.links.wireguard_member import Member
     from vport.wireguard.config import Config
     from vswitch.management.control import Control
 
@@ -31,7 +32,7 @@ def _listeners(control: Control) -> list[WireguardListener]:
 
 def _find(control: Control, name: str) -> tuple[WireguardListener, Member]:
     for listener in _listeners(control):
-        member = listener.find(name)
+        member = listener.roll.find(name)
         if member is not None:
             return listener, member
     raise CommandError(errno.ENOENT, f"there is no peer {quoted(name)}")
@@ -44,7 +45,7 @@ def _first(control: Control, name: str) -> WireguardListener:
         raise CommandError(
             errno.ENXIO, "this switch has no WireGuard listener; make one with listen/add wg://:51820"
         )
-    if any(listener.find(name) is not None for listener in listeners):
+    if any(listener.roll.find(name) is not None for listener in listeners):
         raise CommandError(errno.EEXIST, f"there is a peer {quoted(name)}; peer/remove it first")
     return listeners[0]
 
@@ -113,7 +114,7 @@ def print_peers(control: Control, session: Session, name: str | None) -> Reply:
         found = _find(control, name)
         return Reply(_describe(*found), document=[_document(*found)])
     listeners = _listeners(control)
-    document = [_document(one, member) for one in listeners for member in one.members.values()]
+    document = [_document(one, member) for one in listeners for member in one.roll]
     return Reply(_print_all(listeners), document=document)
 
 
@@ -125,7 +126,7 @@ def _print_all(listeners: list[WireguardListener]) -> list[str]:
         discards = listener.discards
         if discards:
             lines += ["  discards: " + ", ".join(f"{n} {reason}" for reason, n in discards.most_common())]
-        for member in listener.members.values():
+        for member in listener.roll:
             lines += ["", *_describe(listener, member)]
     return lines
 
@@ -166,22 +167,22 @@ def _discards(listener: WireguardListener, member: Member) -> Counter[str]:
     Word("PUBKEY"),
     Optional(Text("OPTIONS")),
 )
-def add(control: Control, session: Session, name: str, key: str, options: str | None) -> None:
+async def add(control: Control, session: Session, name: str, key: str, options: str | None) -> None:
     """Admit a peer that made its own keys. Its port is its own from now on."""
     listener = _first(control, name)
     section = read_options(name, key, options or "")
     try:
-        listener.add(section)
+        await listener.roll.add(section)
     except _FAILED as error:
         raise CommandError(errno.EIO, str(error)) from None
 
 
 @command("peer/remove", "revoke a peer, at once", Word("NAME"))
-def remove(control: Control, session: Session, name: str) -> None:
+async def remove(control: Control, session: Session, name: str) -> None:
     """Revoke a peer by its name or key; a session that it has ends."""
     listener, member = _find(control, name)
     try:
-        listener.remove(member)
+        await listener.roll.remove(member)
     except LinkError as error:
         raise CommandError(errno.EIO, f"it is out, but may come back with a restart: {error}") from None
 
@@ -193,15 +194,15 @@ def remove(control: Control, session: Session, name: str) -> None:
     Optional(Text("OPTIONS")),
     prints=True,
 )
-def invite(control: Control, session: Session, name: str, rest: str | None) -> Reply:
+async def invite(control: Control, session: Session, name: str, rest: str | None) -> Reply:
     """Invite a peer."""
     listener = _first(control, name)
     section = read_options(name, None, rest or "")
     is_stock = section.mode == "ip"
     try:
         if is_stock:
-            return _show_config(name, listener.invitations.invite_stock(section))
-        invitation = listener.invitations.invite(section)
+            return _show_config(name, await listener.invitations.invite_stock(section))
+        invitation = await listener.invitations.invite(section)
     except _FAILED as error:
         raise CommandError(errno.EIO, str(error)) from None
     token = invitation.encode()

@@ -108,7 +108,7 @@ def test_what_cannot_be_done_says_why_and_changes_nothing(
     assert detail in reply.detail
     assert "secret" not in reply.detail.replace("no place for secrets", "")
     assert not store.exists()
-    assert len(switch.plugboard.open_listeners[0].members) == 1  # type: ignore[attr-defined]  # a WireguardListener
+    assert len(switch.plugboard.open_listeners[0].roll.members) == 1  # type: ignore[attr-defined]  # a WireguardListener
 
 
 def test_removed_peer_gives_back_its_port(switch: SmallSwitch, store: Path) -> None:
