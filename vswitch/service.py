@@ -138,6 +138,9 @@ class SwitchService:
         for locator in self.settings.listen:
             listener = await self.plugboard.listen(locator, is_vital=True)
             logger.info("listening on %s", listener.description)
+        for wireguard in self.settings.wireguard:
+            listener = await self.plugboard.listen(wireguard.listen, wireguard.peers, is_vital=True)
+            logger.info("listening on %s", listener.description)
         for port in self.settings.ports:
             for locator in port.attach:
                 await self.plugboard.attach(locator, port.number)

@@ -19,6 +19,7 @@ from vport.links.base import Accept, Listener, PortKeeper
 from vport.links.binding import bind_udp
 from vport.links.datagrams import Resolver, ask_for_local_address, raise_buffers, resolve
 from vport.links.wireguard_invitations import Invitations
+from vport.links.wireguard_member import Origin
 from vport.links.wireguard_peer import EthernetPeer, IpPeer
 from vport.links.wireguard_roll import Roll
 from vport.links.wireguard_settings import DEFAULT_PORT, ListenerSettings, read_listener
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import socket
 
     from vport.links.wireguard_member import Member
+    from vport.wireguard.config import PeerSection
     from vport.wireguard.keys import PublicKey
     from vport.wireguard_locator import WireguardLocator
 
@@ -72,6 +74,15 @@ class WireguardListener(Listener):
     def public_key(self) -> PublicKey:
         """Our identity."""
         return self.socket.device.public_key
+
+    @property
+    def named_peers(self) -> tuple[PeerSection, ...]:
+        """The peers but those of the locator's own file, and but invitations, which are used up."""
+        return tuple(
+            member.as_it_is()
+            for member in self.roll
+            if member.origin is not Origin.FILE and not member.is_invitation
+        )
 
     # --- ports ---
 
@@ -213,15 +224,15 @@ class WireguardListener(Listener):
 
 
 async def open_wireguard_listener(
-    locator: WireguardLocator, *, resolver: Resolver = resolve
+    locator: WireguardLocator, peers: tuple[PeerSection, ...] = (), *, resolver: Resolver = resolve
 ) -> WireguardListener:
-    """Read the files that ``locator`` names and bind a socket.
+    """Read the files that ``locator`` names and bind a socket; ``peers`` may call beside those in the files.
 
     Raises:
         SettingsError: a file is malformed: line and reason.
         LinkError: the address cannot be had; says why and what to do.
     """
-    settings = read_listener(locator)
+    settings = read_listener(locator, peers)
     port = settings.config.listen_port
     sock = await bind_udp(str(locator), settings.host, DEFAULT_PORT if port is None else port, resolver)
     try:

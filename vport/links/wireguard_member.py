@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import Enum, auto
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from vport.wireguard.ip_station import virtual_mac
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from vport.wireguard.peer import Peer
 
 
-class Origin(Enum):
-    """Who says that a peer may come."""
+class Origin(StrEnum):
+    """Where it stands that a peer may come."""
 
-    FILE = auto()  # the operator, in the file that the locator names
-    CONFIGURATION = auto()  # the operator, in the switch's configuration
-    STORE = auto()  # a command, which keeps it on disk
+    FILE = "the listener's own file"  # which the locator names
+    CONFIGURATION = "the configuration"  # of the switch
+    STORE = "the store"  # of what was added by command
 
 
 def profile_of(section: PeerSection) -> PortProfile:
@@ -43,7 +43,7 @@ class Member:
         peer: as the device knows it.
         link: as the switch sees it.
         profile: what its port is to be like.
-        origin: who says that it may come.
+        origin: where it stands that it may come.
         enrolled: of an invitation, the key that was brought with it.
         predecessor: the invitation that this peer came with, until it is seen to work.
         is_kept: whether the switch keeps a port for it.
@@ -65,6 +65,13 @@ class Member:
     def is_invitation(self) -> bool:
         """Whether it may do no more than bring a key."""
         return self.section.expires > 0
+
+    def as_it_is(self) -> PeerSection:
+        """Give what was said of the peer without what has no meaning for its kind, and with its port."""
+        found = replace(self.section, port=self.profile.number, mode=self.section.carries)
+        if found.mode is Mode.IP:
+            return replace(found, tagged_vlans=(), macs=(), max_macs=0)
+        return replace(found, broadcasts=False)
 
     @property
     def name(self) -> str:

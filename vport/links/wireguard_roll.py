@@ -81,9 +81,10 @@ class Roll:
                 is_same = holder.section.public_key == section.public_key
                 logger.log(
                     logging.INFO if is_same else logging.WARNING,
-                    "%s: peer %s leaves this file: it stands in the operator's%s, and that holds",
+                    "%s: peer %s leaves this file: it stands in %s%s, and that holds",
                     store,
                     holder.name,
+                    holder.origin,
                     "" if is_same else " with another key",
                 )
                 continue

@@ -178,13 +178,18 @@ async def add(control: Control, session: Session, name: str, key: str, options: 
 
 
 @command("peer/remove", "revoke a peer, at once", Word("NAME"))
-async def remove(control: Control, session: Session, name: str) -> None:
+async def remove(control: Control, session: Session, name: str) -> Reply:
     """Revoke a peer by its name or key; a session that it has ends."""
+    from vport.links.wireguard_member import Origin
+
     listener, member = _find(control, name)
     try:
         await listener.roll.remove(member)
     except LinkError as error:
         raise CommandError(errno.EIO, f"it is out, but may come back with a restart: {error}") from None
+    if member.origin is Origin.CONFIGURATION:
+        return Reply(detail="out, until the configuration is read again: take it out there, or config/save")
+    return Reply()
 
 
 @command(

@@ -189,8 +189,9 @@ async def test_peer_that_the_operator_names_leaves_the_store(
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
     assert names(store) == ["other"]
-    assert f"{store}: peer same leaves this file: it stands in the operator's, and" in caplog.text
-    assert f"{store}: peer renamed leaves this file: it stands in the operator's with another" in caplog.text
+    place = f"{store}: peer {{}} leaves this file: it stands in the configuration"
+    assert place.format("same") + ", and that holds" in caplog.text
+    assert place.format("renamed") + " with another key, and that holds" in caplog.text
     with opened(store) as roll:  # and whom the operator takes out is out
         assert [member.name for member in roll] == ["other"]
 
