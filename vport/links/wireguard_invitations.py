@@ -21,6 +21,7 @@ from vport.errors import FrameError, LinkError, RefusedError, SettingsError
 from vport.wireguard.config import Config, HostPort, PeerSection
 from vport.wireguard.invitation import (
     Invitation,
+    config_of,
     decode_enrolment,
     encode_confirmation,
     free_address,
@@ -101,7 +102,7 @@ class Invitations:
         """
         key = PrivateKey.generate(os.urandom)
         addresses = self._addresses_of(section)
-        psk = PresharedKey.generate(os.urandom)
+        psk = section.preshared_key or PresharedKey.generate(os.urandom)
         endpoint = self.public_endpoint()
         await self._listener.roll.add(
             replace(
@@ -122,30 +123,46 @@ class Invitations:
             mtu=self._listener.settings.config.mtu or 0,
         )
 
-    async def invite_stock(self, section: PeerSection) -> Config:
-        """Add a stock client and make its file, which holds the private key that we made for it.
+    async def make_keys(self, section: PeerSection) -> tuple[PeerSection, Config]:
+        """Add a peer, and make its file, which holds the private key that we made for it.
+
+        Returns:
+            the peer as it was added, and the file.
 
         Raises:
-            SettingsError: the LAN's network is not known; or as ``Roll.add``.
+            SettingsError: a stock client, and the LAN's network is not known; or as ``Roll.add``.
             RefusedError, LinkError: as ``Roll.add``.
         """
         listener = self._listener
         key = PrivateKey.generate(os.urandom)
-        psk = PresharedKey.generate(os.urandom)
+        psk = section.preshared_key or PresharedKey.generate(os.urandom)
         addresses = self._addresses_of(section)
         endpoint = self.public_endpoint()
-        await listener.roll.add(
+        member = await listener.roll.add(
             replace(
                 section,
                 public_key=key.public,
                 preshared_key=psk,
-                mode=Mode.IP,
                 allowed_ips=tuple(ip_network(address.ip) for address in addresses),
             )
         )
-        mtu = listener.settings.config.mtu or COMMON_MTU
-        server = (listener.public_key, endpoint)
-        return stock_config(key, psk, addresses, server, listener.settings.networks, mtu)
+        mtu = listener.settings.config.mtu
+        if section.carries is Mode.IP:
+            server = (listener.public_key, endpoint)
+            file = stock_config(key, psk, addresses, server, listener.settings.networks, mtu or COMMON_MTU)
+        else:
+            file = config_of(
+                Invitation(
+                    server_key=listener.public_key,
+                    key=key,
+                    preshared_key=psk,
+                    endpoint=endpoint,
+                    addresses=addresses,
+                    mtu=mtu or 0,
+                ),
+                key,
+            )
+        return member.section, file
 
     def _addresses_of(self, section: PeerSection) -> tuple[Interface, ...]:
         """Give the addresses that ``section`` asks for with the LAN's prefix lengths, or free ones."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import errno
-import io
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError, LinkError, RefusedError
 from vport.shell.command import Menu, Optional, Reply, Session, Text, Word, command, quoted
-from vswitch.management.peer_options import read_options
+from vswitch.management.peer_config import show_own, show_stock
+from vswitch.management.peer_options import OPTIONS_HELP, read_options, split_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vport.links.wireguard_listener import WireguardListener
     from vport.links.wireguard_member import Member
-    from vport.wireguard.config import Config
+    from vport.wireguard.config import Config, PeerSection
     from vswitch.management.control import Control
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -162,19 +162,33 @@ def _discards(listener: WireguardListener, member: Member) -> Counter[str]:
 
 @command(
     "peer/add",
-    "admit a peer by its key; options: ip port=N vlan=N tagged=N,N mac=M,M macs=N address=A psk=@FILE",
+    f"admit a peer by its key, or make keys and print its file; options: {OPTIONS_HELP}",
     Word("NAME"),
-    Word("PUBKEY"),
+    Optional(Word("PUBKEY")),
     Optional(Text("OPTIONS")),
+    prints=True,
 )
-async def add(control: Control, session: Session, name: str, key: str, options: str | None) -> None:
-    """Admit a peer that made its own keys. Its port is its own from now on."""
+async def add(control: Control, session: Session, name: str, key: str | None, rest: str | None) -> Reply:
+    """Admit a peer. Its port is its own from now on.
+
+    Either it made its own keys, or we make them: then what it needs is printed, its private key included,
+    which is kept nowhere else.
+    """
     listener = _first(control, name)
-    section = read_options(name, key, options or "")
+    key, options = split_key(key, rest)
+    section = read_options(name, key, options)
     try:
+        if key is None:
+            return _show(name, await listener.invitations.make_keys(section))
         await listener.roll.add(section)
     except _FAILED as error:
         raise CommandError(errno.EIO, str(error)) from None
+    return Reply(document={"name": name, "token": None, "configuration": None})
+
+
+def _show(name: str, made: tuple[PeerSection, Config]) -> Reply:
+    section, config = made
+    return show_stock(name, config) if section.carries == "ip" else show_own(name, config)
 
 
 @command("peer/remove", "revoke a peer, at once", Word("NAME"))
@@ -203,10 +217,9 @@ async def invite(control: Control, session: Session, name: str, rest: str | None
     """Invite a peer."""
     listener = _first(control, name)
     section = read_options(name, None, rest or "")
-    is_stock = section.mode == "ip"
     try:
-        if is_stock:
-            return _show_config(name, await listener.invitations.invite_stock(section))
+        if section.carries == "ip":
+            return _show(name, await listener.invitations.make_keys(section))
         invitation = await listener.invitations.invite(section)
     except _FAILED as error:
         raise CommandError(errno.EIO, str(error)) from None
@@ -219,19 +232,6 @@ async def invite(control: Control, session: Session, name: str, rest: str | None
         "The token works once: the machine makes a key of its own, which never leaves it.",
     ]
     return Reply(lines, document={"name": name, "token": token, "configuration": None})
-
-
-def _show_config(name: str, config: Config) -> Reply:
-    """Show a stock client's file, and the same as a QR code that WireGuard's apps read."""
-    import segno
-
-    from vport.wireguard.config_file import format_config
-
-    text = format_config(config, for_stock=True)
-    picture = io.StringIO()
-    segno.make_qr(text, error="l").terminal(out=picture, compact=True)
-    lines = [*text.splitlines(), "", *picture.getvalue().splitlines()]
-    return Reply(lines, document={"name": name, "token": None, "configuration": text})
 
 
 MENU: Final = Menu("peer", "WIREGUARD PEER MENU", (print_peers, add, remove, invite))
