@@ -270,7 +270,7 @@ def test_invited_machine_joins_with_one_line_and_the_token_works_once(tmp_path: 
 
 
 def test_peers_of_the_configuration_are_there_again_with_the_file_that_was_saved(tmp_path: Path) -> None:
-    """A host with keys that the switch made, a stock client of the TOML file; then both from the saved one."""
+    """A host whose keys the switch made, a stock client of the TOML file; then both from the saved one."""
     saved = tmp_path / "saved.toml"
     phone = Keys()
     with lan(tmp_path, "A", "B") as net:

@@ -18,6 +18,7 @@ from vport.errors import RefusedError
 from vport.links.base import Accept, Listener, PortKeeper
 from vport.links.binding import bind_udp
 from vport.links.datagrams import Resolver, ask_for_local_address, raise_buffers, resolve
+from vport.links.wireguard_calls import Calls
 from vport.links.wireguard_invitations import Invitations
 from vport.links.wireguard_member import Origin
 from vport.links.wireguard_peer import EthernetPeer, IpPeer
@@ -57,7 +58,12 @@ class WireguardListener(Listener):
     """
 
     def __init__(
-        self, sock: socket.socket, settings: ListenerSettings, clock: BootClock | None = None
+        self,
+        sock: socket.socket,
+        settings: ListenerSettings,
+        clock: BootClock | None = None,
+        *,
+        resolver: Resolver = resolve,
     ) -> None:
         self.settings = settings
         self.socket = WireguardSocket(sock, settings.config.private_key, self, settings.underlay_mtu, clock)
@@ -65,6 +71,7 @@ class WireguardListener(Listener):
         self.description = f"wg://{settings.host}:{self.udp_port} as {self.public_key.encode()}"
         self.roll = Roll(self.socket, settings, self._unplug)
         self.invitations = Invitations(self)
+        self._calls = Calls(self.socket, self.roll, resolver)
         self.refused = 0
         self._accept: Accept | None = None
         self._stations: dict[IpPeer, None] = {}
@@ -103,6 +110,7 @@ class WireguardListener(Listener):
         self._accept = accept
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.roll.run)
+            nursery.start_soon(self._calls.run)
             nursery.start_soon(self.invitations.run)
             await self.socket.serve(task_status=task_status)
             nursery.cancel_scope.cancel()
@@ -241,7 +249,7 @@ async def open_wireguard_listener(
             logger.warning("%s: %s", locator, complaint)
         if sock.getsockname()[0] in {"::", "0.0.0.0"}:
             ask_for_local_address(sock)
-        return WireguardListener(sock, settings)
+        return WireguardListener(sock, settings, resolver=resolver)
     except BaseException:
         sock.close()
         raise
