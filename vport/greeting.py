@@ -20,9 +20,11 @@ LEASE: Final = 35.0  # seconds: three greetings may be lost
 
 GREETING_SIZE: Final = MINIMUM_FRAME_SIZE  # bytes of the frame
 _ETHERTYPE: Final = EtherType.LOOPBACK.to_bytes(2, "big")
-_OFFER: Final = b"vswitch\1slices?"
-_ANSWER: Final = b"vswitch\1slices!"
+_MAGIC: Final = b"vswitch\1slices"
+_OFFER: Final = _MAGIC + b"?"
+_ANSWER: Final = _MAGIC + b"!"
 _AT: Final = HEADER_SIZE + 6  # behind skip count, function and receipt number
+_TEXT: Final = slice(_AT, _AT + len(_OFFER))
 
 
 def greeting(station: MacAddress) -> bytes:
@@ -30,13 +32,19 @@ def greeting(station: MacAddress) -> bytes:
     return loopback_test_frame(station, _OFFER)
 
 
-def is_greeting(frame: Buffer) -> bool:
-    """Whether a frame of ``GREETING_SIZE`` bytes is a greeting, or an answer to one."""
-    return frame[12:HEADER_SIZE] == _ETHERTYPE and bytes(frame[_AT : _AT + len(_OFFER)]) in {_OFFER, _ANSWER}
+def greetings_in(data: Buffer) -> list[bytes]:
+    """Give the greetings, and answers to them, in a train of frames of ``GREETING_SIZE`` bytes."""
+    whole = bytes(data)
+    if _MAGIC not in whole:
+        return []
+    frames = [whole[at : at + GREETING_SIZE] for at in range(0, len(whole), GREETING_SIZE)]
+    return [
+        frame for frame in frames if frame[12:HEADER_SIZE] == _ETHERTYPE and frame[_TEXT] in {_OFFER, _ANSWER}
+    ]
 
 
-def answer(frame: Buffer) -> bytes | None:
+def answer(frame: bytes) -> bytes | None:
     """Give the answer to a greeting; None to what is an answer itself."""
-    if frame[_AT : _AT + len(_OFFER)] != _OFFER:
+    if frame[_TEXT] != _OFFER:
         return None
-    return b"".join((frame[:_AT], _ANSWER, frame[_AT + len(_ANSWER) :]))
+    return frame[: _TEXT.start] + _ANSWER + frame[_TEXT.stop :]

@@ -17,7 +17,7 @@ from vport.announcing import STALE_NAME, Announcer
 from vport.backoff import Backoff
 from vport.errors import LinkError
 from vport.ethernet import HEADER_SIZE, loopback_test_frame, random_mac
-from vport.greeting import GREETING_SIZE, INTERVAL, LEASE, answer, greeting, is_greeting
+from vport.greeting import GREETING_SIZE, INTERVAL, LEASE, answer, greeting, greetings_in
 from vport.links.base import Link, Sink
 from vport.links.datagrams import (
     Resolver,
@@ -287,7 +287,9 @@ class UdpClient(Link):
         for _, data, frame_size in arrivals:
             if frame_size < HEADER_SIZE or 0 < len(data) % frame_size < HEADER_SIZE:
                 data = without_short(data, frame_size, self.discards)
-            if data and (len(data) != GREETING_SIZE or not self._is_answer(session, data)):
+            if frame_size == GREETING_SIZE:
+                data = self._without_answers(session, data)
+            if data:
                 heard = True
                 for train in tell_apart(data, frame_size):
                     sink.deliver(train)
@@ -295,17 +297,18 @@ class UdpClient(Link):
         if heard:
             session.announcer.heard_at = time.monotonic()
 
-    def _is_answer(self, session: Session, frame: Buffer) -> bool:
-        """Take note of a greeting and answer it; tell whether it was an answer itself, and so for us only."""
-        if not is_greeting(frame):
-            return False
-        reply = answer(frame)
-        if self._locator.offload:
-            session.greeted_at = time.monotonic()
-            session.destination.knows_slices = True
-            if reply is not None:
-                session.send(reply)
-        return reply is None
+    def _without_answers(self, session: Session, data: Buffer) -> Buffer:
+        """Take note of greetings, answer them, and take those out that are answers: they are for us only."""
+        for frame in greetings_in(data):
+            reply = answer(frame)
+            if reply is None:
+                data = bytes(data).replace(frame, b"", 1)
+            if self._locator.offload:
+                session.greeted_at = time.monotonic()
+                session.destination.knows_slices = True
+                if reply is not None:
+                    session.send(reply)
+        return data
 
     async def _upkeep(self, session: Session, backoff: Backoff) -> None:
         """Announce when due, and see whether the connection works and our address still holds."""

@@ -14,7 +14,7 @@ import trio
 from vport.errors import RefusedError
 from vport.ethernet import HEADER_SIZE
 from vport.fairness import Crowding
-from vport.greeting import GREETING_SIZE, LEASE, answer, is_greeting
+from vport.greeting import GREETING_SIZE, LEASE, answer, greetings_in
 from vport.links.base import Accept, Attachment, Link, Listener, Sink
 from vport.links.binding import bind_udp
 from vport.links.datagrams import (
@@ -220,7 +220,7 @@ class UdpListener(Listener):
             if frame_size < HEADER_SIZE or 0 < len(data) % frame_size < HEADER_SIZE:
                 data = without_short(data, frame_size, peer.discards)
             if data:
-                if len(data) == GREETING_SIZE and self._offload and is_greeting(data):
+                if frame_size == GREETING_SIZE and self._offload:
                     self._greet(peer, data)
                 for train in tell_apart(data, frame_size):
                     peer.attachment.deliver(train)
@@ -228,14 +228,15 @@ class UdpListener(Listener):
         for peer in reached:
             peer.attachment.flush()
 
-    def _greet(self, peer: UdpPeer, frame: Buffer) -> None:
-        """Answer a greeting. It is the announcement of a station, too, so it goes on to the switch."""
-        peer.greeted_at = time.monotonic()
-        peer.destination.knows_slices = True
-        reply = answer(frame)
-        if reply is not None:
-            self.outbox.add(peer.destination, lone(reply))
-            self.outbox.flush()
+    def _greet(self, peer: UdpPeer, data: Buffer) -> None:
+        """Answer greetings. They are announcements of a station, too, so they go on to the switch."""
+        for frame in greetings_in(data):
+            peer.greeted_at = time.monotonic()
+            peer.destination.knows_slices = True
+            reply = answer(frame)
+            if reply is not None:
+                self.outbox.add(peer.destination, lone(reply))
+                self.outbox.flush()
 
     def _meet(self, origin: Hashable, frame_size: int, accept: Accept) -> UdpPeer | None:
         """Find out who writes from an origin never seen: a stranger, or a peer to another address of ours."""

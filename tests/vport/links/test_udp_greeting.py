@@ -12,7 +12,7 @@ import trio
 from tests.vport.flows import TIMESTAMPS, Flow
 from tests.vport.links.udp_parts import Recorder, Switch, eventually, frame, serving
 from vport.ethernet import MacAddress, loopback_test_frame
-from vport.greeting import GREETING_SIZE, LEASE, answer, greeting, is_greeting
+from vport.greeting import GREETING_SIZE, LEASE, answer, greeting, greetings_in
 from vport.links import udp_client, udp_listener
 from vport.links.datagrams import SOL_UDP, UDP_GRO
 from vport.links.udp import UdpClient
@@ -53,15 +53,15 @@ def test_greeting_is_an_announcement_to_those_who_do_not_know_it() -> None:
 
     assert len(made) == GREETING_SIZE
     assert made[:20] == loopback_test_frame(STATION)[:20]
-    assert is_greeting(made)
-    assert not is_greeting(loopback_test_frame(STATION))
+    assert greetings_in(made) == [made]
+    assert greetings_in(loopback_test_frame(STATION)) == []
 
 
 def test_greeting_is_answered_once() -> None:
     reply = answer(greeting(STATION))
 
     assert reply is not None
-    assert is_greeting(reply)
+    assert greetings_in(reply) == [reply]
     assert reply[:12] == STATION * 2
     assert answer(reply) is None
 
@@ -89,7 +89,7 @@ async def test_superframes_cross_as_slices_both_ways_once_both_ends_have_greeted
                 for train in (place.trains[1], sink.trains[0]):
                     assert train.offload is SLICES
                     assert frames_of(train) == frames_of(superframe())
-                assert is_greeting(place.frames[0])
+                assert place.frames[0] == greeting(STATION)
 
 
 @pytest.mark.parametrize("ends", [(True, False), (False, True), (False, False)])
@@ -130,6 +130,17 @@ async def test_far_end_that_does_not_answer_is_sent_frames() -> None:
 
             expected = frames_of(superframe())
             assert [await server.recv(65536) for _ in expected] == expected
+
+
+def test_greetings_are_found_among_other_frames() -> None:
+    reply = answer(greeting(STATION))
+    assert reply is not None
+    others = [loopback_test_frame(STATION), frame(1, 60), b"\0" * 14 + greeting(STATION)[14:]]
+
+    assert greetings_in(b"".join([others[0], reply, others[1], greeting(STATION), others[2]])) == [
+        reply,
+        greeting(STATION),
+    ]
 
 
 async def test_plain_announcement_is_not_answered() -> None:
