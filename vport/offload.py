@@ -21,7 +21,7 @@ from vport.checksum import complete_checksums
 from vport.coalescing import LEAST, joined
 from vport.errors import FrameError
 from vport.segmentation import cut
-from vport.segments import IPV4, IPV6, NEEDS_CSUM, network_offset, superframe_layout
+from vport.segments import IPV4, IPV6, NEEDS_CSUM, network_offset, superframe_header
 from vport.train import SLICES, Train, lone
 from vport.virtio_net import (
     GSO_ECN,
@@ -79,9 +79,9 @@ def from_tap(data: Buffer) -> Train:
         return lone(frame)
     header = VirtioNetHeader._make(VNET_HEADER.unpack_from(data))
     if header.gso_type:
-        start = superframe_layout(frame, header).payload
-        if len(frame) - start > header.gso_size:
-            return Train(frame, start + header.gso_size, header._replace(hdr_len=start))
+        right = superframe_header(frame, header)
+        if len(frame) - right.hdr_len > header.gso_size:
+            return Train(frame, right.hdr_len + header.gso_size, right)
         header = header._replace(gso_type=GsoType.NONE, gso_size=0)
     if not header.flags & NEEDS_CSUM:
         return lone(frame)

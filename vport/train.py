@@ -68,10 +68,11 @@ class Train:
     def count(self) -> int:
         """How many frames go over the wire."""
         if not self._count:  # every port that it leaves through asks
-            if self.offload is None or self.offload is SLICES:
+            header = self.offload
+            if header is None or not (header.gso_type and header.gso_size):
                 self._count = -(-len(self.data) // self.frame_size) or 1  # one empty datagram is a bad frame
             else:
-                self._count = self.offload.frame_count(len(self.data))
+                self._count = max(1, -(-(len(self.data) - header.hdr_len) // header.gso_size))
         return self._count
 
     @property
