@@ -135,12 +135,12 @@ def encode_frame(destination: bytes, source: bytes, ethertype: int, payload: byt
     return frame.ljust(MINIMUM_FRAME_SIZE, b"\0")
 
 
-def loopback_test_frame(mac: MacAddress) -> bytes:
+def loopback_test_frame(mac: MacAddress, data: bytes = b"") -> bytes:
     """Build the frame with which a port announces itself and keeps its place on the switch.
 
     From the station's own address to its own address, so that no bridge relays it: the source is
     learned, and the destination is then on the port that it came from. The payload is the
-    configuration testing protocol's: skip count 0 and function 1 (reply), little-endian
-    (Ethernet V2.0, chapter 8).
+    configuration testing protocol's: skip count 0 and function 1 (reply), little-endian, and behind a
+    receipt number whatever the sender likes (Ethernet V2.0, chapter 8).
     """
-    return encode_frame(mac, mac, EtherType.LOOPBACK, struct.pack("<HHH", 0, 1, 0))
+    return encode_frame(mac, mac, EtherType.LOOPBACK, struct.pack("<HHH", 0, 1, 0) + data)

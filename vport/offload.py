@@ -5,20 +5,24 @@
 * ``plain`` gives its frames, cut and finished, to who needs frames: a UDP peer, a capture.
 * ``join`` goes the other way: a train of segments of one flow becomes a superframe for one write.
 
+Both take trains of slices, too (``vport.slices``).
+
 The work is done in ``vport.segmentation`` and ``vport.coalescing``, over all frames at once; the wire
 format of the header is in ``vport.virtio_net``.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from vport.assembly import assemble
 from vport.checksum import complete_checksums
 from vport.coalescing import LEAST, joined
 from vport.errors import FrameError
 from vport.segmentation import cut
-from vport.segments import IPV4, IPV6, NEEDS_CSUM, network_offset, superframe_layout
-from vport.train import Train, lone
+from vport.segments import IPV4, IPV6, NEEDS_CSUM, network_offset, superframe_header
+from vport.train import SLICES, Train, lone
 from vport.virtio_net import (
     GSO_ECN,
     NO_OFFLOAD,
@@ -75,9 +79,9 @@ def from_tap(data: Buffer) -> Train:
         return lone(frame)
     header = VirtioNetHeader._make(VNET_HEADER.unpack_from(data))
     if header.gso_type:
-        start = superframe_layout(frame, header).payload
-        if len(frame) - start > header.gso_size:
-            return Train(frame, start + header.gso_size, header._replace(hdr_len=start))
+        right = superframe_header(frame, header)
+        if len(frame) - right.hdr_len > header.gso_size:
+            return Train(frame, right.hdr_len + header.gso_size, right)
         header = header._replace(gso_type=GsoType.NONE, gso_size=0)
     if not header.flags & NEEDS_CSUM:
         return lone(frame)
@@ -87,18 +91,27 @@ def from_tap(data: Buffer) -> Train:
 
 
 def plain(train: Train) -> Train:
-    """Give the frames of a train: the train itself, or what its superframe is cut into.
+    """Give the frames of a train: the train itself, or what its superframe or its slices are made.
 
-    The result for a superframe has bytes of its own and is remembered in ``train.cut``.
+    The result in the latter case has bytes of its own and is remembered in ``train.cut``.
 
     Raises:
-        FrameError: the superframe's header lies.
+        FrameError: the superframe's header lies, or the slices are none.
     """
     if train.offload is None:
         return train
     if train.cut is None:
-        train.cut = _finished(train.data, train.offload)
+        if train.offload is SLICES:
+            train.cut = _made_frames(train)
+        else:
+            train.cut = _finished(train.data, train.offload)
     return train.cut
+
+
+def _made_frames(train: Train) -> Train:
+    """Make frames of slices."""
+    parts = [plain(part) for part in assemble(train)]
+    return parts[0] if len(parts) == 1 else Train(b"".join([part.data for part in parts]), train.frame_size)
 
 
 def _finished(data: Buffer, header: VirtioNetHeader) -> Train:
@@ -117,23 +130,30 @@ def join(train: Train, takes: TapOffload, *, fixed_ids: bool = False, least: int
 
     Segments of one flow become superframes, see ``vport.coalescing``; what cannot be joined comes as plain
     trains between them, in order; so does a train of fewer than ``least`` frames. A superframe that the TAP
-    takes passes as it is, others are cut.
+    takes passes as it is, others are cut; slices are made superframes.
 
     Raises:
-        FrameError: the train is a superframe that has to be cut, and its header lies.
+        FrameError: the train is a superframe that has to be cut, and its header lies, or its slices are none.
     """
     if train.offload is None:
         return joined(train, takes, fixed_ids=fixed_ids, least=least)
-    return [train if _is_taken(train.data, train.offload, takes) else plain(train)]
+    whole = assemble(train) if train.offload is SLICES else [train]
+    return [part if _is_taken(part, takes) else plain(part) for part in whole]
 
 
-def _is_taken(data: Buffer, header: VirtioNetHeader, takes: TapOffload) -> bool:
+def _is_taken(train: Train, takes: TapOffload) -> bool:
     """Whether a TAP with the offloads ``takes`` takes this superframe, or frame with a partial checksum."""
-    needed = _CSUM
-    if header.gso_type:
-        kind = header.gso_type & ~GSO_ECN
-        ethertype = network_offset(data)[0] if kind == _UDP_L4 else 0
-        needed |= _NEEDED.get((kind, ethertype), ~0)
-    if header.gso_type & GSO_ECN:
-        needed |= _TSO_ECN
+    assert train.offload is not None
+    kind = train.offload.gso_type
+    ethertype = network_offset(train.data)[0] if kind == _UDP_L4 else 0
+    needed = _needed(kind, ethertype)
     return int(takes) & needed == needed
+
+
+@lru_cache(maxsize=32)
+def _needed(kind: int, ethertype: int) -> int:
+    """Give the offloads without which a TAP does not take superframes of the GSO type ``kind``."""
+    needed = _CSUM
+    if kind:
+        needed |= _NEEDED.get((kind & ~GSO_ECN, ethertype), ~0)
+    return needed | _TSO_ECN if kind & GSO_ECN else needed

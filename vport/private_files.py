@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -49,9 +50,19 @@ def read_secret(path: str | os.PathLike[str], what: str) -> str:
         raise SettingsError(f"cannot read the {what} {path}: {error.strerror}") from error
     except UnicodeDecodeError:
         raise SettingsError(f"the {what} {path} is no text") from None
+    _look_at(path, mode)
+    return text
+
+
+def look_who_may_read(path: str | os.PathLike[str]) -> None:
+    """Say in the log when others can read a file that was seen to hold secrets."""
+    with suppress(OSError):  # it was read a moment ago
+        _look_at(path, os.stat(path).st_mode)
+
+
+def _look_at(path: str | os.PathLike[str], mode: int) -> None:
     if stat.S_ISREG(mode) and mode & _OTHERS:
         logger.warning("%s: others may open this file with secrets; chmod 600 %s", path, path)
-    return text
 
 
 def write_secret(path: str | os.PathLike[str], text: str, *, exclusive: bool = False) -> None:

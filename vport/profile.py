@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vport.ethernet import MacAddress
 
 DEFAULT_PVID: Final = Vid(0)  # where every new port is (see ``vswitch.vlan``)
-MAX_STATIONS: Final = 65536  # ours: no port has more
+MAX_STATIONS: Final = 65535  # ours: no port has more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class PortProfile:
         pvid: VLAN of frames without a tag.
         tagged: VLANs whose frames have a tag.
         macs: the only source addresses that may come in; empty for any.
-        max_macs: how many different source addresses may come in, 0 for any number.
+        max_macs: how many different source addresses may come in at a time, 0 for any number.
         station: the address of a station that is ours to present: it is found on this port alone, and
             no other port may send in its name.
 
@@ -53,40 +53,3 @@ class PortProfile:
                 raise SettingsError(f"VLAN {vid} cannot be tagged and untagged on one port")
         if not 0 <= self.max_macs <= MAX_STATIONS:
             raise SettingsError(f"{self.max_macs} MAC addresses: 0 (no limit) to {MAX_STATIONS}")
-
-
-class StationGuard:
-    """Says which source addresses may come in through a port, and remembers those it let in.
-
-    The first ``limit`` addresses stay until the port is empty, so that nobody gets in by driving others out.
-    """
-
-    __slots__ = ("_fixed", "_limit", "_seen")
-
-    def __init__(self, profile: PortProfile) -> None:
-        fixed = set(profile.macs)
-        if profile.station is not None:
-            fixed.add(profile.station)
-        self._fixed = frozenset(bytes(mac) for mac in fixed)
-        self._limit = profile.max_macs or MAX_STATIONS
-        self._seen: set[bytes] = set()
-
-    @staticmethod
-    def is_needed(profile: PortProfile) -> bool:
-        """Whether a profile limits anything."""
-        return bool(profile.macs or profile.max_macs or profile.station)
-
-    def admits(self, source: bytes) -> bool:
-        """Whether a frame with this source address may come in."""
-        if self._fixed:
-            return source in self._fixed
-        if source in self._seen:
-            return True
-        if len(self._seen) >= self._limit:
-            return False
-        self._seen.add(source)
-        return True
-
-    def reset(self) -> None:
-        """Forget who was let in: whoever is behind the port has gone."""
-        self._seen.clear()

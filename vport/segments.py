@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vport.errors import FrameError
@@ -38,6 +39,10 @@ IPV4: Final = int(EtherType.IPV4)
 IPV6: Final = int(EtherType.IPV6)
 VLAN: Final = int(EtherType.VLAN)
 NEEDS_CSUM: Final = int(VnetFlag.NEEDS_CSUM)
+
+_LEAST_START: Final = HEADER_SIZE + IPV4_HEADER_SIZE
+_KNOWN_MOST: Final = 256
+_unpack_kind: Final = struct.Struct("!12xHB8xB").unpack_from  # EtherType, first byte of IP, protocol of IPv4
 
 _TAGS_MAX: Final = 2  # 802.1ad in 802.1Q networks; nobody nests deeper
 _TRANSPORTS: Final = {
@@ -97,6 +102,33 @@ def superframe_layout(frame: Buffer, header: VirtioNetHeader) -> Layout:
     if payload < transport + minimum or payload > len(frame):
         raise FrameError(f"TCP header of a superframe ends at {payload} of {len(frame)} bytes")
     return Layout(ethertype, protocol, network, transport, payload)
+
+
+_known_headers: Final[dict[tuple[object, ...], VirtioNetHeader]] = {}
+
+
+def superframe_header(frame: Buffer, header: VirtioNetHeader) -> VirtioNetHeader:
+    """Give ``header`` with the right ``hdr_len``: the kernel's is the length of some buffer of its own.
+
+    Superframes come in long rows of the same kind, so that what was found out about one without tags is kept
+    for the others, by everything that it depends on.
+
+    Raises:
+        FrameError: header and frame contradict each other, or the frame is cut off.
+    """
+    if len(frame) <= header.csum_start + 12 or header.csum_start < _LEAST_START:
+        return header._replace(hdr_len=superframe_layout(frame, header).payload)
+    offset = frame[header.csum_start + 12] if header.csum_offset == TCP_CHECKSUM else 0
+    key = (header, *_unpack_kind(frame), offset)
+    known = _known_headers.get(key)
+    if known is None or known.hdr_len > len(frame):
+        layout = superframe_layout(frame, header)
+        known = header._replace(hdr_len=layout.payload)
+        if layout.network == HEADER_SIZE:
+            if len(_known_headers) >= _KNOWN_MOST:
+                _known_headers.clear()
+            _known_headers[key] = known
+    return known
 
 
 def _transport(header: VirtioNetHeader, ethertype: int) -> tuple[int, int, int]:

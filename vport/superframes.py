@@ -54,12 +54,12 @@ def superframe(data: Buffer, stride: int, run: range, layout: Layout) -> Train:
         out[start + full * size :] = data[last + start : end]
     head = bytearray(data[first : first + start])
     last_flags = 0 if layout.protocol == UDP else data[last + layout.transport + 13]
-    kind, offset = _write_head(head, layout, total, last_flags)
+    kind, offset = finish_head(head, layout, total, last_flags)
     out[:start] = head
     return Train(out, stride, VirtioNetHeader(NEEDS_CSUM, kind, start, size, layout.transport, offset))
 
 
-def _write_head(head: bytearray, layout: Layout, size: int, last_flags: int) -> tuple[int, int]:
+def finish_head(head: bytearray, layout: Layout, size: int, last_flags: int) -> tuple[int, int]:
     """Make the first segment's headers those of a superframe of ``size`` bytes.
 
     The last segment has ``last_flags`` if this is TCP. Gives the GSO type, and where the checksum is in the

@@ -35,17 +35,17 @@ def push_tag(train: Train, tci: int) -> Train:
     if not 0 <= tci <= _TCI_MAX:
         raise FrameError(f"{tci} is no tag control information: 0 to 65535")
     tag = _TPID + tci.to_bytes(2, "big")
-    if train.offload is not None:
+    if train.is_whole:
         _require(len(data), HEADER_SIZE)
         frame = b"".join((data[:_AT], tag, data[_AT:]))
-        return Train(frame, size + TAG_SIZE, _shifted(train.offload, TAG_SIZE))
+        return Train(frame, size + TAG_SIZE, _shifted(train, TAG_SIZE))
     _require(min(size, len(data) % size or size), HEADER_SIZE)
     if len(data) <= size * _FEW:
         pieces: list[Buffer] = []
         for start in range(0, len(data), size):
             pieces += (data[start : start + _AT], tag, data[start + _AT : start + size])
-        return Train(b"".join(pieces), size + TAG_SIZE)
-    return Train(_pushed(data, size, tag), size + TAG_SIZE)
+        return Train(b"".join(pieces), size + TAG_SIZE, train.offload)
+    return Train(_pushed(data, size, tag), size + TAG_SIZE, train.offload)
 
 
 def pop_tag(train: Train) -> Train:
@@ -55,19 +55,19 @@ def pop_tag(train: Train) -> Train:
         FrameError: a frame has no tag, or ends inside it.
     """
     data, size = train.data, train.frame_size
-    if train.offload is not None:
+    if train.is_whole:
         _require(len(data), HEADER_SIZE + TAG_SIZE)
         _require_tag(data, 0)
         frame = b"".join((data[:_AT], data[_AT + TAG_SIZE :]))
-        return Train(frame, size - TAG_SIZE, _shifted(train.offload, -TAG_SIZE))
+        return Train(frame, size - TAG_SIZE, _shifted(train, -TAG_SIZE))
     _require(min(size, len(data) % size or size), HEADER_SIZE + TAG_SIZE)
     if len(data) <= size * _FEW:
         pieces: list[Buffer] = []
         for start in range(0, len(data), size):
             _require_tag(data, start)
             pieces += (data[start : start + _AT], data[start + _AT + TAG_SIZE : start + size])
-        return Train(b"".join(pieces), size - TAG_SIZE)
-    return Train(_popped(data, size), size - TAG_SIZE)
+        return Train(b"".join(pieces), size - TAG_SIZE, train.offload)
+    return Train(_popped(data, size), size - TAG_SIZE, train.offload)
 
 
 def _require(size: int, least: int) -> None:
@@ -80,8 +80,10 @@ def _require_tag(data: Buffer, start: int) -> None:
         raise FrameError("a frame without an 802.1Q tag has none to take out")
 
 
-def _shifted(header: VirtioNetHeader, by: int) -> VirtioNetHeader:
-    """Move what ``header`` says about offsets by ``by`` bytes; zero stays: there it says nothing."""
+def _shifted(train: Train, by: int) -> VirtioNetHeader:
+    """Move what the header says about offsets by ``by`` bytes; zero stays: there it says nothing."""
+    header = train.offload
+    assert header is not None
     hdr_len, csum_start = header.hdr_len, header.csum_start
     if 0 < csum_start < HEADER_SIZE - min(by, 0) or 0 < hdr_len < HEADER_SIZE - min(by, 0):
         raise FrameError(f"offsets inside the Ethernet header: hdr_len {hdr_len}, csum_start {csum_start}")

@@ -60,15 +60,5 @@ class VirtioNetHeader(NamedTuple):
         """Give the ten bytes that stand in front of the frame."""
         return VNET_HEADER.pack(*self)
 
-    def frame_count(self, size: int) -> int:
-        """How many frames a superframe of ``size`` bytes becomes."""
-        if not self.gso_type or not self.gso_size:
-            return 1
-        return max(1, -(-(size - self.hdr_len) // self.gso_size))
-
-    def wire_bytes(self, size: int) -> int:
-        """How many bytes those frames have together."""
-        return size + (self.frame_count(size) - 1) * self.hdr_len
-
 
 NO_OFFLOAD: Final = VirtioNetHeader(0, GsoType.NONE, 0, 0, 0, 0)

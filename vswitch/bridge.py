@@ -25,8 +25,8 @@ from vport.ethernet import (
     Vid,
     unpack_addresses,
 )
-from vport.profile import StationGuard
-from vport.train import runs
+from vport.slices import GROUP_BIT, SOURCE
+from vport.train import SLICES, runs
 from vswitch.access import refusal
 from vswitch.arrivals import Arrivals
 from vswitch.events import (
@@ -40,6 +40,7 @@ from vswitch.events import (
 from vswitch.fdb import Fdb, FdbSettings
 from vswitch.flood_limit import calm
 from vswitch.guards.loop_detection import PROBE_ADDRESS
+from vswitch.guards.mac_limit import MacLimit, limit_of
 from vswitch.guards.port_guards import Shut, ShutReason
 from vswitch.ports import (
     DEFAULT_PORT_LIMIT,
@@ -132,7 +133,7 @@ class Bridge:
             port.discard(DiscardReason.SHUT, train)
         elif self.is_hub:
             self._repeat(port, train, now, out)
-        elif train.offload is not None or len(train.data) <= train.frame_size:
+        elif len(train.data) <= train.frame_size or train.is_whole:
             self._relay(port, train, now, out)
         else:
             for run in runs(train):
@@ -143,6 +144,9 @@ class Bridge:
         """Do what a hub does: send to every other active port. Guards work in a hub, too."""
         if len(train.data) < HEADER_SIZE:
             port.discard(DiscardReason.RUNT, train)
+            return
+        if train.data[SOURCE] & GROUP_BIT and train.offload is not SLICES:
+            port.discard(DiscardReason.MULTICAST_SOURCE, train)
             return
         destination = bytes(train.data[:6])
         if destination in _SPECIAL and self._is_for_us(port, destination, train):
@@ -161,13 +165,12 @@ class Bridge:
             port.discard(DiscardReason.RUNT, train)
             return
         destination, source, ethertype = unpack_addresses(train.data)
+        if train.offload is SLICES:
+            source = MacAddress(bytes((source[0] & ~GROUP_BIT,)) + source[1:])
         if source[0] & 1 or source == _ZERO:
             port.discard(
                 DiscardReason.MULTICAST_SOURCE if source[0] & 1 else DiscardReason.ZERO_SOURCE, train
             )
-            return
-        if port.guard is not None and not port.guard.admits(source):
-            port.discard(DiscardReason.FOREIGN_SOURCE, train)
             return
         if destination in _SPECIAL and self._stays_here(port, destination, train):
             return
@@ -199,7 +202,8 @@ class Bridge:
         """Learn where ``source`` is (802.1Q-2018 8.7); the usual case, nothing new, costs one look-up.
 
         Tells whether the frames may pass. Those of an address that belongs to another port, or is beyond
-        the port's limit, may not, and are counted.
+        the port's limit, may not, and are counted. On a port with a limit nor may those that the table does
+        not take for the port's: who is not counted would get round it, in the name of others' stations.
         """
         entry = vlan.table.get(source)
         if entry is not None and entry.port is port:
@@ -208,18 +212,27 @@ class Bridge:
         if self._owners.get(source, port) is not port:
             port.discard(DiscardReason.FOREIGN_SOURCE, train)
             return False
-        if port.mac_limit is not None and not self._has_room(port, vlan.vid, MacAddress(source), train, now):
-            port.discard(DiscardReason.MAC_LIMIT, train)
-            return False
+        if port.mac_limit is not None:
+            if not port.mac_limit.allows(source):
+                port.discard(DiscardReason.FOREIGN_SOURCE, train)
+                return False
+            if not self._has_room(port, vlan.vid, MacAddress(source), train, now):
+                port.discard(DiscardReason.MAC_LIMIT, train)
+                return False
         target = vlan.table.get(destination)
         proven = destination == source or (target is not None and target.port is not port)
         self.fdb.learn(vlan.vid, MacAddress(source), port, now, proven=proven)
+        if port.mac_limit is not None and (
+            (entry := vlan.table.get(source)) is None or entry.port is not port
+        ):
+            port.discard(DiscardReason.FOREIGN_SOURCE, train)
+            return False
         return True
 
     def _has_room(self, port: Port, vid: Vid, mac: MacAddress, train: Train, now: float) -> bool:
         """Whether one more address may be learned on ``port``, and do what its limit says where not."""
         assert port.mac_limit is not None
-        learned = self.fdb.count(port)
+        learned = self.fdb.count_stations(port, besides=mac) if port.tagged else self.fdb.count(port)
         is_admitted, exceeded = port.mac_limit.admit(learned, vid, mac, train.count, now)
         if exceeded is not None:
             self.events.put(AddressLimitReached(port=port.number, exceeded=exceeded))
@@ -339,8 +352,9 @@ class Bridge:
         self.set_pvid(port, profile.pvid)
         for vid in profile.tagged:
             self.add_tagged(port, vid)
-        if StationGuard.is_needed(profile):
-            port.guard = StationGuard(profile)
+        limit = limit_of(profile)
+        if limit is not None:
+            port.mac_limit = MacLimit(limit)
         if profile.station is not None:
             self._owners[profile.station] = port
         port.keeper = replace(profile, number=port.number)
@@ -351,7 +365,9 @@ class Bridge:
         assert not port.endpoints
         if port.keeper is not None and port.keeper.station is not None:
             del self._owners[port.keeper.station]
-        port.keeper = port.guard = None
+        if port.keeper is not None and limit_of(port.keeper) is not None:
+            port.mac_limit = None
+        port.keeper = None
         self.set_pvid(port, DEFAULT_VID)
         for vid in list(port.tagged):
             self.remove_tagged(port, vid)
@@ -461,8 +477,6 @@ class Bridge:
             self.fdb.flush(port=port)
             if port.keeper is not None and port.keeper.station is not None:
                 self.fdb.delete(port.pvid, port.keeper.station)
-            if port.guard is not None:
-                port.guard.reset()
             self.open_port(port, OpenCause.LINK_LEFT)
             self.ports.vacate(port)
 

@@ -21,6 +21,7 @@ from vport.errors import SettingsError
 from vport.files import read_text
 from vport.locator import Locator, TapLocator, TcpLocator, UdpLocator, VdeLocator, parse
 from vport.long_only import LongOnlyParser
+from vport.private_files import look_who_may_read
 from vport.program import FAILED, refuse_usage, run_program, set_up_logging
 from vport.readers import file_path, integer, interface_name, station_address
 from vport.toml_fields import SIZE_MAX
@@ -284,10 +285,14 @@ def read_settings(arguments: argparse.Namespace) -> SwitchSettings:
     settings = SwitchSettings(listen=(DEFAULT_LISTENER,))
     if arguments.config is not None:
         settings = read_config(_read_file(arguments.config, SIZE_MAX), arguments.config)
+        if settings.has_secrets:
+            look_who_may_read(arguments.config)
     listen: list[Locator] = [] if arguments.port is None else [UdpLocator(host="", port=arguments.port)]
     listen += vde_listener(arguments)
+    listen += arguments.listen
     given = {
-        "listen": (*listen, *arguments.listen) or None,
+        "listen": tuple(listen) or None,
+        "wireguard": () if listen else None,
         "attach": tuple(arguments.attach) or None,
         "management": _management(arguments, settings.management),
         "mac": arguments.macaddr,

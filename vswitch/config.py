@@ -10,13 +10,15 @@ from vport.ethernet import VID_MAX, Vid
 from vport.locator import UdpLocator
 from vport.toml_fields import KeyPath, PlacedError
 from vswitch.fdb import FdbSettings
+from vswitch.peer_contradictions import peer_contradictions
 from vswitch.ports import DEFAULT_PORT_LIMIT, NO_VLAN, check_port_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vport.ethernet import MacAddress
-    from vport.locator import Locator
+    from vport.locator import Locator, WireguardLocator
+    from vport.wireguard.config import PeerSection
 
 DEFAULT_LISTENER: Final = UdpLocator(host="127.0.0.1", port=9999)
 DEFAULT_PRIORITY: Final = 0x8000  # of a bridge (802.1Q-2018 table 13-2)
@@ -77,11 +79,20 @@ class StaticStation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WireguardSettings:
+    """A WireGuard listener, and the peers that may call it beside those in files of its own."""
+
+    listen: WireguardLocator
+    peers: tuple[PeerSection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchSettings:
     """Everything that a switch is started with.
 
     Attributes:
         listen: what makes links for those who call.
+        wireguard: listeners with peers that are named here.
         attach: links that are opened and plugged into free ports at start, in this order.
         management: the shell's socket, None for none.
         mac: the switch's own address, None to draw one.
@@ -99,6 +110,7 @@ class SwitchSettings:
     """
 
     listen: tuple[Locator, ...] = ()
+    wireguard: tuple[WireguardSettings, ...] = ()
     attach: tuple[Locator, ...] = ()
     management: ManagementSettings | None = None
     mac: MacAddress | None = None
@@ -110,6 +122,11 @@ class SwitchSettings:
     vlans: tuple[Vid, ...] = ()
     ports: tuple[PortSettings, ...] = ()
     stations: tuple[StaticStation, ...] = ()
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether a file that says this is for its owner's eyes alone."""
+        return any(peer.preshared_key is not None for one in self.wireguard for peer in one.peers)
 
     def __post_init__(self) -> None:
         check_port_limit(self.port_limit)
@@ -140,6 +157,7 @@ def _contradictions(settings: SwitchSettings) -> Iterator[tuple[KeyPath, str]]:
         if (station.vid, station.mac) in stations:
             yield ("static", index, "mac"), "this address stands there twice in one VLAN"
         stations.add((station.vid, station.mac))
+    yield from peer_contradictions(settings)
     if len(stations) > settings.fdb.capacity:
         yield ("static",), f"{len(stations)} entries, but the address table holds {settings.fdb.capacity}"
 

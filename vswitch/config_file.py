@@ -22,6 +22,12 @@ and what is allowed. ``write_config`` is its inverse: what it writes reads back 
     mac = "02:00:00:00:00:01"
     vlan = 10
     port = 1
+
+    [[wireguard]]                     # a listener with peers of its own
+    listen = "wg://:51820?lan=10.1.1.1/24"
+    [[wireguard.peer]]                # see ``peer_tables``
+    name = "laptop"
+    public-key = "…"
 """
 
 from __future__ import annotations
@@ -34,7 +40,7 @@ import tomli_w
 
 from vport.errors import SettingsError
 from vport.ethernet import VID_MAX, MacAddress, Vid, format_mac
-from vport.locator import parse
+from vport.locator import WireguardLocator, parse
 from vport.readers import station_address
 from vport.toml_fields import Table, boolean, integer, list_of, read_toml, text, text_as, word
 from vswitch.config import (
@@ -45,6 +51,7 @@ from vswitch.config import (
     PortSettings,
     StaticStation,
     SwitchSettings,
+    WireguardSettings,
 )
 from vswitch.fdb import CAPACITY_MAX, TIME_MAX, FdbSettings
 from vswitch.ports import DEFAULT_PORT_LIMIT, NO_VLAN, PORT_LIMIT_MAX
@@ -67,11 +74,12 @@ _HASH_KEYS: Final = {
 }
 _SWITCH_KEYS: Final = (
     "mac", "numports", "hub", "fstp", "priority", "vlans", "listen", "attach",
-    "hash", "management", "port", "static",
+    "hash", "management", "port", "static", "wireguard",
 )  # fmt: skip
 _MANAGEMENT_KEYS: Final = ("path", "mode", "group")
 _PORT_KEYS: Final = ("number", "descr", "pvid", "tagged", "allocatable", "user", "group", "attach")
 _STATION_KEYS: Final = ("mac", "vlan", "port")
+_WIREGUARD_KEYS: Final = ("listen", "peer")
 
 
 # --- reading ---
@@ -89,6 +97,7 @@ def read_config(text: str, name: str) -> SwitchSettings:
 
 def _read_switch(value: object) -> SwitchSettings:
     table = Table(value, _SWITCH_KEYS)
+    wireguard = table.read("wireguard", list_of(_read_wireguard), ())
     values: dict[str, Any] = {
         "mac": table.read("mac", text_as(station_address), None),
         "port_limit": table.read("numports", integer(1, PORT_LIMIT_MAX), DEFAULT_PORT_LIMIT),
@@ -96,7 +105,8 @@ def _read_switch(value: object) -> SwitchSettings:
         "is_fstp": table.read("fstp", boolean, False),
         "priority": table.read("priority", integer(0, PRIORITY_MAX), DEFAULT_PRIORITY),
         "vlans": table.read("vlans", list_of(_vid(1)), ()),
-        "listen": table.read("listen", list_of(text_as(parse)), (DEFAULT_LISTENER,)),
+        "listen": table.read("listen", list_of(text_as(parse)), () if wireguard else (DEFAULT_LISTENER,)),
+        "wireguard": wireguard,
         "attach": table.read("attach", list_of(text_as(parse)), ()),
         "fdb": table.read("hash", _read_hash, FdbSettings()),
         "management": table.read("management", _read_management, None),
@@ -153,6 +163,23 @@ def _read_station(value: object) -> StaticStation:
     )
 
 
+def _read_wireguard(value: object) -> WireguardSettings:
+    from vswitch.peer_tables import read_peer  # with what knows keys, which most switches do without
+
+    table = Table(value, _WIREGUARD_KEYS)
+    return WireguardSettings(
+        listen=table.require("listen", text_as(_wireguard_locator)),
+        peers=table.read("peer", list_of(read_peer), ()),
+    )
+
+
+def _wireguard_locator(text: str) -> WireguardLocator:
+    locator = parse(text)
+    if not isinstance(locator, WireguardLocator):
+        raise SettingsError(f"{text} must be wg://…: others have no peers to name; they go into listen = […]")
+    return locator
+
+
 def _vid(low: int, high: int = VID_MAX) -> Callable[[object], Vid]:
     return lambda value: Vid(integer(low, high)(value))
 
@@ -167,13 +194,15 @@ def file_mode(text: str) -> int:
 # --- writing ---
 
 
-def write_config(settings: SwitchSettings) -> str:
+def write_config(settings: SwitchSettings, *, with_secrets: bool = True) -> str:
     """Write settings as the text of a configuration file.
+
+    Without secrets it cannot be read again, where there are any: it says that they are hidden.
 
     Raises:
         SettingsError: a text among them cannot stand in a TOML file: a path that is not UTF-8.
     """
-    text = _HEADING + tomli_w.dumps(_document(settings), indent=2)
+    text = _HEADING + tomli_w.dumps(_document(settings, with_secrets=with_secrets), indent=2)
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -182,7 +211,7 @@ def write_config(settings: SwitchSettings) -> str:
     return text
 
 
-def _document(settings: SwitchSettings) -> dict[str, object]:
+def _document(settings: SwitchSettings, *, with_secrets: bool) -> dict[str, object]:
     document: dict[str, object] = {} if settings.mac is None else {"mac": format_mac(settings.mac)}
     document |= {
         "numports": settings.port_limit,
@@ -203,7 +232,16 @@ def _document(settings: SwitchSettings) -> dict[str, object]:
             {"mac": format_mac(MacAddress(station.mac)), "vlan": station.vid, "port": station.port}
             for station in settings.stations
         ]
+    if settings.wireguard:
+        document["wireguard"] = [_wireguard(one, with_secrets=with_secrets) for one in settings.wireguard]
     return document
+
+
+def _wireguard(settings: WireguardSettings, *, with_secrets: bool) -> dict[str, object]:
+    from vswitch.peer_tables import write_peer
+
+    peers = [write_peer(peer, with_secrets=with_secrets) for peer in settings.peers]
+    return {"listen": str(settings.listen)} | ({"peer": peers} if peers else {})
 
 
 def _texts(locators: tuple[Locator, ...]) -> list[str]:

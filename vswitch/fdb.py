@@ -125,6 +125,10 @@ class Fdb:
         """Count the entries of a port, in all VLANs."""
         return len(self._by_port.get(port, ()))
 
+    def count_stations(self, port: Port, *, besides: MacAddress) -> int:
+        """Count the stations of a port but for one, each once however many VLANs it is in."""
+        return len({entry.mac for entry in self._by_port.get(port, ())} - {besides})
+
     def table(self, vid: Vid) -> dict[bytes, FdbEntry]:
         """Give the entries of a VLAN by MAC address: for the relay to look up in, not to change."""
         return self._tables.setdefault(vid, {})

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vport.ethernet import MacAddress
     from vport.links.base import Attachment, Link, Listener
     from vport.locator import Locator
+    from vport.wireguard.config import PeerSection
     from vswitch.fabric import Fabric
     from vswitch.ports import Endpoint
 
@@ -102,11 +103,14 @@ class Plugboard:
 
     # --- listeners ---
 
-    async def listen(self, locator: Locator, *, is_vital: bool = False) -> ListenerInfo:
+    async def listen(
+        self, locator: Locator, peers: tuple[PeerSection, ...] = (), *, is_vital: bool = False
+    ) -> ListenerInfo:
         """Open a listener. Cancelled, it leaves nothing behind.
 
         Args:
             locator: where to listen.
+            peers: of WireGuard, who may call beside those in the files that the locator stands for.
             is_vital: the switch is to end when the listener breaks.
 
         Raises:
@@ -115,7 +119,7 @@ class Plugboard:
             RefusedError: it wants ports that it cannot have.
         """
         assert self._nursery is not None
-        opened: _OpenListener = await self._nursery.start(self._run_listener, locator, is_vital)
+        opened: _OpenListener = await self._nursery.start(self._run_listener, locator, peers, is_vital)
         return self._describe(opened)
 
     async def close_listener(self, number: int) -> bool:
@@ -138,18 +142,23 @@ class Plugboard:
         return [opened.listener for opened in self._open.values()]
 
     @property
-    def listening(self) -> list[Locator]:
-        """What the listeners were opened from."""
-        return [opened.locator for opened in self._open.values()]
+    def listening(self) -> list[tuple[Locator, tuple[PeerSection, ...]]]:
+        """What the listeners were opened from, and whom each of them would be told of."""
+        return [(opened.locator, opened.listener.named_peers) for opened in self._open.values()]
 
     def _describe(self, opened: _OpenListener) -> ListenerInfo:
         links = len(self._fabric.made_by(opened.listener))
         return ListenerInfo(opened.number, opened.listener.description, links)
 
     async def _run_listener(
-        self, locator: Locator, is_vital: bool, *, task_status: trio.TaskStatus[_OpenListener]
+        self,
+        locator: Locator,
+        peers: tuple[PeerSection, ...],
+        is_vital: bool,
+        *,
+        task_status: trio.TaskStatus[_OpenListener],
     ) -> None:
-        listener = await open_listener(locator)
+        listener = await open_listener(locator, peers)
         self._last_number += 1
         opened = self._open[self._last_number] = _OpenListener(self._last_number, listener, locator)
         startup = _Startup(task_status, opened)

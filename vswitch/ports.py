@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vport.links.base import Link, Sink
-    from vport.profile import PortProfile, StationGuard
+    from vport.profile import PortProfile
     from vport.train import Train
     from vswitch.guards.mac_limit import MacLimit
     from vswitch.guards.port_guards import Shut
@@ -38,6 +38,7 @@ class DiscardReason(StrEnum):
     """Why the relay did not forward a received frame."""
 
     RUNT = "shorter than an Ethernet header"
+    MALFORMED = "headers that contradict each other"
     FOREIGN_SOURCE = "source address that does not belong on this port"
     MULTICAST_SOURCE = "multicast source address"
     ZERO_SOURCE = "zero source address"
@@ -98,13 +99,12 @@ class Port:
         access: who may plug in.
         description: what the operator calls it.
         keeper: whose links alone may be plugged in, None for anybody's.
-        guard: which source addresses may come in, None for any.
         endpoints: the links plugged in, oldest first. All of them get what leaves the port; they do
             not hear each other.
         guards: what the operator wants the port guarded against.
         shut: why a guard keeps it from carrying anything, None while none does.
         storm: limits what it may flood, None for no limit.
-        mac_limit: limits the addresses learned on it, None for no limit.
+        mac_limit: limits the addresses that may come in, None for no limit.
         incoming: where received frames go through before the relay, None for nowhere (``impaired_ports``).
         outgoing: the same for frames on their way to the links.
     """
@@ -115,7 +115,6 @@ class Port:
         "counters",
         "description",
         "endpoints",
-        "guard",
         "guards",
         "incoming",
         "keeper",
@@ -136,7 +135,6 @@ class Port:
         self.pvid = Vid(0)
         self.tagged: set[Vid] = set()
         self.keeper: PortProfile | None = None
-        self.guard: StationGuard | None = None
         self.endpoints: list[Endpoint] = []
         self.counters = PortCounters()
         self.guards = PortGuards()

@@ -135,6 +135,9 @@ class SwitchService:
     async def _open(self, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
         """Open what the settings name; whatever fails, what was opened before is closed again."""
         await nursery.start(self.plugboard.run)
+        for wireguard in self.settings.wireguard:  # first, since its peers are to have certain ports
+            listener = await self.plugboard.listen(wireguard.listen, wireguard.peers, is_vital=True)
+            logger.info("listening on %s", listener.description)
         for locator in self.settings.listen:
             listener = await self.plugboard.listen(locator, is_vital=True)
             logger.info("listening on %s", listener.description)

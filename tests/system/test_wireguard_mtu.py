@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.test_wireguard_peers import LAN4, LAN6, lan, state, tcp, until_ping
+from tests.system.test_wireguard_peers import LAN4, LAN6, lan, tcp, until_ping
 from tests.system.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.system.hosts import Namespace
-
-__all__ = ["state"]  # the fixture
 
 
 def mtu_of(host: Namespace, device: str) -> int:

@@ -44,13 +44,14 @@ class Lan:
         self.key_file = directory / "switch.key"
         self.key_file.write_text(self.keys.private + "\n")
         self.key_file.chmod(0o600)
-        self.switch = self.start_switch()
-
-    def start_switch(self) -> Process:
-        locator = (
+        self.locator = (
             f"wg://:51820?key=@{self.key_file}&lan=10.1.1.254/24&lan=fd01::fe/64&public=10.200.0.1:51820"
         )
-        command = [*self.with_state("state"), *VSWITCH, "--listen", locator, "--mgmt", self.management]
+        self.switch = self.start_switch()
+
+    def start_switch(self, *options: str) -> Process:
+        options = options or ("--listen", self.locator)
+        command = [*self.with_state("state"), *VSWITCH, *options, "--mgmt", self.management]
         process = self.stack.enter_context(self.underlay["S"].start(command))
         process.wait_for("management shell")
         return process
@@ -213,7 +214,7 @@ def test_removed_peer_is_out_at_once(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def slow_lans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Scenario, Future[None]]]:
     """Give what becomes of each scenario, in a LAN of its own."""
-    scenarios = (call_a_stock_client, restart_the_switch, invite_a_machine)
+    scenarios = (call_a_stock_client, restart_the_switch, invite_a_machine, save_the_configuration)
     with ThreadPoolExecutor(len(scenarios)) as pool:
         yield {one: pool.submit(one, tmp_path_factory.mktemp(one.__name__)) for one in scenarios}
 
@@ -230,6 +231,12 @@ def test_invited_machine_joins_with_one_line_and_the_token_works_once(
     slow_lans: dict[Scenario, Future[None]],
 ) -> None:
     slow_lans[invite_a_machine].result()
+
+
+def test_peers_of_the_configuration_are_there_again_with_the_file_that_was_saved(
+    slow_lans: dict[Scenario, Future[None]],
+) -> None:
+    slow_lans[save_the_configuration].result()
 
 
 def call_a_stock_client(tmp_path: Path) -> None:
@@ -292,3 +299,40 @@ def invite_a_machine(tmp_path: Path) -> None:
         thief = net.underlay["A"].run([*net.with_state("thief"), *VPORT, "join", token], seconds=60)
         assert thief.returncode == 1
         assert "does not take this token" in thief.stderr
+
+
+def save_the_configuration(tmp_path: Path) -> None:
+    """A host whose keys the switch made, a stock client of the TOML file; then both from the saved one."""
+    saved = tmp_path / "saved.toml"
+    phone = Keys()
+    with lan(tmp_path, "A", "B") as net:
+        assert net.switch.end() == 0
+        config = tmp_path / "lan.toml"
+        config.write_text(
+            f'[[wireguard]]\nlisten = "{net.locator}"\n[[wireguard.peer]]\nname = "phone"\nmode = "ip"\n'
+            f'public-key = "{phone.public}"\nport = 9\nallowed-ips = ["{LAN4.format(9)}"]\n'
+        )
+        net.switch = net.start_switch("--config", str(config))
+        file = tmp_path / "host.conf"
+        file.write_text(net.command(f"peer/add host address={LAN4.format(11)}"))
+        file.chmod(0o600)
+        device = f"tap://tap11?address={LAN4.format(11)}/24"
+        host = net.underlay["A"]
+        net.stack.enter_context(host.start([*VPORT, f"wg://{file}", device])).wait_for("connected to")
+        text = (
+            f"[Interface]\nPrivateKey = {phone.private}\nAddress = {LAN4.format(9)}/32\n[Peer]\n"
+            f"PublicKey = {net.keys.public}\nAllowedIPs = 10.1.1.0/24\nEndpoint = 10.200.0.1:51820\n"
+            "PersistentKeepalive = 5\n"
+        )
+        net.start_stock("B", text, "10.200.0.1")
+        until_ping(net.underlay["B"], LAN4.format(11))
+        assert "port 9," in net.command("peer/print phone")
+        net.command(f"config/save {saved}")
+        assert saved.stat().st_mode & 0o777 == 0o600
+        place = re.findall("port [0-9]+, VLAN", net.command("peer/print host"))
+
+        assert net.switch.end() == 0
+        (tmp_path / "state/vswitch/wireguard-51820.peers").unlink()  # the file is enough
+        net.switch = net.start_switch("--config", str(saved))
+        wait_until("the LAN to be whole again", lambda: net.underlay["B"].can_ping(LAN4.format(11)), 40)
+        assert place == re.findall("port [0-9]+, VLAN", net.command("peer/print host"))

@@ -52,7 +52,7 @@ def underlay(tmp_path: Path) -> Iterator[Underlay]:
 
 async def _watch(listener: WireguardListener, seen: set[float]) -> None:
     """Note the times of all handshakes."""
-    (member,) = listener.members.values()
+    (member,) = listener.roll
     while True:
         if member.peer.last_handshake_at is not None:
             seen.add(member.peer.last_handshake_at)

@@ -84,7 +84,8 @@ def test_cut_agrees_with_frame_by_frame(flow: Flow, payload: bytes, wish: int, s
 
     assert list(map(bytes, train.frames())) == expected
     if len(payload) > size:
-        assert (header.frame_count(len(data)), header.wire_bytes(len(data))) == (train.count, len(train.data))
+        whole = Train(data, flow.size + size, header)
+        assert (whole.count, whole.wire_bytes) == (train.count, len(train.data))
 
 
 @quick

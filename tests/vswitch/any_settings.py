@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 
 from hypothesis import strategies as st
 
 from vport.ethernet import MacAddress, Vid
-from vport.locator import Locator, parse
-from vswitch.config import ManagementSettings, PortSettings, StaticStation, SwitchSettings
+from vport.locator import Locator, WireguardLocator, parse
+from vport.wireguard.config import PeerSection
+from vport.wireguard.config_values import parse_endpoint
+from vport.wireguard.keys import PresharedKey, PublicKey
+from vport.wireguard.settings import Mode
+from vswitch.config import (
+    ManagementSettings,
+    PortSettings,
+    StaticStation,
+    SwitchSettings,
+    WireguardSettings,
+)
 from vswitch.fdb import FdbSettings
 from vswitch.ports import NO_VLAN
 
@@ -34,8 +45,12 @@ def switch_settings(draw: st.DrawFn) -> SwitchSettings:
     vlans = draw(st.lists(st.integers(1, 4094).map(Vid), unique=True, max_size=6))
     vids = st.sampled_from([Vid(0), *vlans])
     numbers = draw(st.lists(st.integers(1, limit), unique=True, max_size=5))
+    kept = draw(
+        st.lists(st.integers(1, limit).filter(lambda number: number not in numbers), max_size=4, unique=True)
+    )
     return SwitchSettings(
         listen=draw(locators),
+        wireguard=draw(wireguard_settings(kept)),
         attach=draw(locators),
         management=draw(st.none() | management_settings),
         mac=draw(st.none() | macs),
@@ -50,6 +65,47 @@ def switch_settings(draw: st.DrawFn) -> SwitchSettings:
             StaticStation(mac=mac, port=draw(st.integers(1, limit)), vid=draw(vids))
             for mac in draw(st.lists(macs, unique=True, max_size=3))
         ),
+    )
+
+
+@st.composite
+def wireguard_settings(draw: st.DrawFn, ports: list[int]) -> tuple[WireguardSettings, ...]:
+    """Draw a listener whose peers have these ports, and one of another port."""
+    peers = tuple(draw(peer_sections(index, port)) for index, port in enumerate([*ports, None]))
+    if not draw(st.booleans()):
+        return ()
+    place, other = parse("wg://:51820?lan=10.1.1.1/24"), parse("wg:///etc/wireguard/lan.conf")
+    assert isinstance(place, WireguardLocator)
+    assert isinstance(other, WireguardLocator)
+    return (
+        WireguardSettings(listen=place, peers=peers),
+        WireguardSettings(listen=other, peers=(draw(peer_sections(len(peers), None)),)),
+    )
+
+
+def peer_sections(index: int, port: int | None) -> st.SearchStrategy[PeerSection]:
+    keys = st.binary(min_size=31, max_size=31).map(lambda raw: PublicKey(bytes([index]) + raw))
+    vids = st.integers(1, 4094).map(Vid)
+    common = {
+        "public_key": keys,
+        "preshared_key": st.none() | st.binary(min_size=32, max_size=32).map(PresharedKey),
+        "endpoint": st.none() | st.sampled_from(["vs.example.net:1", "[fd00::1]:51820"]).map(parse_endpoint),
+        "persistent_keepalive": st.integers(0, 65535),
+        "name": st.sampled_from(["", f"peer {index}", f"péer-{index}"]),
+        "port": st.just(port),
+        "vlan": st.just(Vid(0)) | vids.filter(lambda vid: vid < 2000),
+        "allowed_ips": st.just(())
+        | st.just((ip_network(f"10.1.{index}.0/24"), ip_network(f"fd00::{index}/128"))),
+    }
+    return st.builds(
+        PeerSection,
+        mode=st.just(Mode.ETHERNET),
+        tagged_vlans=st.lists(vids.filter(lambda vid: vid >= 2000), unique=True, max_size=2).map(tuple),
+        macs=st.lists(macs, max_size=2).map(tuple),
+        max_macs=st.integers(0, 65535),
+        **common,
+    ) | st.builds(PeerSection, mode=st.none() | st.just(Mode.IP), broadcasts=st.booleans(), **common).filter(
+        lambda peer: peer.carries is Mode.IP or not peer.broadcasts
     )
 
 

@@ -10,6 +10,7 @@ from vport.ethernet import MacAddress, Vid
 from vport.profile import PortProfile
 from vport.train import lone
 from vswitch.bridge import Bridge
+from vswitch.guards import MacLimit, MacLimitSettings
 from vswitch.ports import DiscardReason
 
 X, Y, V = (MacAddress(bytes((2, 0, 0, 0, 0, number))) for number in (1, 2, 9))
@@ -75,14 +76,59 @@ def test_virtual_station_is_static_while_it_is_there_and_cannot_be_stolen() -> N
     assert bridge.receive(other.port, lone(frame(ALL, V)), 10_001.0) == []  # nor while it is absent
 
 
-def test_port_with_a_guard_counts_what_does_not_belong_there() -> None:
+def test_port_kept_for_one_station_counts_others_until_it_is_empty() -> None:
     bridge = Bridge()
     port = bridge.reserve(PortProfile(max_macs=1))
     endpoint = bridge.plug(link(port.keeper), port.number)
     other = bridge.plug(link())
     assert bridge.receive(port, lone(frame(ALL, X)), 0.0)[0][0] is other.port
     assert bridge.receive(port, lone(frame(ALL, Y)), 0.0) == []
-    assert port.counters.discards == {DiscardReason.FOREIGN_SOURCE: 1}
+    assert port.counters.discards == {DiscardReason.MAC_LIMIT: 1}
     bridge.unplug(endpoint, "gone")
     bridge.plug(link(port.keeper), port.number)
     assert bridge.receive(port, lone(frame(ALL, Y)), 1.0)[0][0] is other.port
+
+
+def test_port_kept_for_certain_stations_lets_no_others_in() -> None:
+    bridge = Bridge()
+    port = bridge.reserve(PortProfile(macs=frozenset({X})))
+    bridge.plug(link(port.keeper), port.number)
+    other = bridge.plug(link())
+    assert bridge.receive(port, lone(frame(ALL, Y)), 0.0) == []
+    assert port.counters.discards == {DiscardReason.FOREIGN_SOURCE: 1}
+    assert bridge.receive(port, lone(frame(ALL, X)), 0.0)[0][0] is other.port
+
+
+def test_station_counts_once_however_many_vlans_it_is_in() -> None:
+    bridge = Bridge()
+    port = bridge.reserve(PortProfile(pvid=Vid(10), tagged=(Vid(20), Vid(30)), max_macs=1))
+    bridge.plug(link(port.keeper), port.number)
+    for tag in (b"", b"\x81\x00\x00\x14", b"\x81\x00\x00\x1e"):
+        bridge.receive(port, lone(ALL + X + tag + b"\x08\x00" + bytes(46)), 0.0)
+    assert not port.counters.discards
+    bridge.receive(port, lone(ALL + Y + tag + b"\x08\x00" + bytes(46)), 0.0)
+    assert port.counters.discards == {DiscardReason.MAC_LIMIT: 1}
+
+
+def test_who_is_limited_does_not_send_in_the_name_of_stations_on_other_ports() -> None:
+    bridge = Bridge()
+    port = bridge.reserve(PortProfile(max_macs=1))
+    bridge.plug(link(port.keeper), port.number)
+    other = bridge.plug(link())
+    bridge.receive(other.port, lone(frame(ALL, Y)), 0.0)
+    assert bridge.receive(port, lone(frame(ALL, Y)), 0.5) == []
+    assert port.counters.discards == {DiscardReason.FOREIGN_SOURCE: 1}
+
+    # It has moved here when it is silent there.
+    assert bridge.receive(port, lone(frame(ALL, Y)), 100.0)[0][0] is other.port
+
+
+def test_limit_of_a_profile_goes_with_it_and_the_operators_stays() -> None:
+    bridge = Bridge()
+    limit = MacLimit(MacLimitSettings(limit=3))
+    for profile, kept in ((PortProfile(number=1), limit), (PortProfile(number=1, max_macs=2), None)):
+        bridge.create_port(1).mac_limit = limit
+        port = bridge.reserve(profile)
+        bridge.release(port)
+        assert port.mac_limit is kept
+        bridge.remove_port(port)

@@ -117,3 +117,22 @@ def test_rcfile_is_looked_for_at_home(tmp_path: Path) -> None:
 
     assert find_rcfile(None, environment) == str(mine)
     assert find_rcfile(str(mine), {}) == str(mine)
+
+
+def test_file_with_a_preshared_key_is_for_its_owner_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "lan.toml"
+    path.write_text(
+        '[[wireguard]]\nlisten = "wg://:51820"\n[[wireguard.peer]]\n'
+        f'public-key = "{"A" * 42}I="\npreshared-key = "{"A" * 42}M="\n'
+    )
+    path.chmod(0o600)
+    (listener,) = settings(f"--config {path}").wireguard
+    assert len(listener.peers) == 1
+    assert not caplog.records
+    path.chmod(0o640)
+    assert (
+        settings(f"--config {path} --listen udp://:7").wireguard == ()
+    )  # listeners are replaced, all of them
+    assert f"chmod 600 {path}" in caplog.text

@@ -18,7 +18,9 @@ MAC = MacAddress(bytes.fromhex("020000000001"))
 def test_captured_state_of_a_fresh_bridge_is_its_settings(settings: SwitchSettings) -> None:
     bridge = make_bridge(settings, 0.0)
 
-    captured = capture(settings, bridge, MAC, settings.listen, {})
+    listening = [(place, ()) for place in settings.listen]
+    listening += [(one.listen, one.peers) for one in settings.wireguard]
+    captured = capture(settings, bridge, MAC, listening, {})
 
     ports = sorted((replace(port, attach=()) for port in settings.ports), key=lambda port: port.number)
     assert captured == replace(

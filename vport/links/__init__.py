@@ -32,6 +32,7 @@ from vport.locator import (
 
 if TYPE_CHECKING:
     from vport.links.base import Link, Listener
+    from vport.wireguard.config import PeerSection
 
 
 async def open_link(locator: Locator | str) -> Link:
@@ -110,10 +111,10 @@ async def open_link(locator: Locator | str) -> Link:
             raise SettingsError(f"{locator}: nothing can be plugged in there")
 
 
-async def open_listener(locator: Locator | str) -> Listener:
+async def open_listener(locator: Locator | str, peers: tuple[PeerSection, ...] = ()) -> Listener:
     """Open the listener that ``locator`` names; the caller closes it.
 
-    Cancelled, it leaves nothing open.
+    Cancelled, it leaves nothing open. ``peers`` are for WireGuard: they may call beside those in its files.
 
     Raises:
         SettingsError: the locator is malformed, or its scheme does not listen.
@@ -129,7 +130,7 @@ async def open_listener(locator: Locator | str) -> Listener:
         case WireguardLocator():
             from vport.links.wireguard import open_wireguard_listener
 
-            return await open_wireguard_listener(locator)
+            return await open_wireguard_listener(locator, peers)
         case VdeLocator():
             from vport.links.vde import open_vde_listener
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vport.ethernet import MacAddress
     from vport.profile import PortProfile
     from vport.train import Train
+    from vport.wireguard.config import PeerSection
 
 
 class Sink(Protocol):
@@ -148,6 +149,11 @@ class Listener(ABC):
     """
 
     description: str
+
+    @property
+    def named_peers(self) -> tuple[PeerSection, ...]:
+        """Those who may call, as a configuration file is to name them; most listeners ask nobody."""
+        return ()
 
     def keep_ports(self, keeper: PortKeeper) -> None:  # noqa: B027 - most listeners do not know who will come
         """Have ports kept for those who may come; called once, before ``serve``.

@@ -14,6 +14,7 @@ import errno
 import os
 import time
 from collections import Counter
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -34,7 +35,7 @@ from vport.offload import (
     complete_checksums,
     join,
 )
-from vport.segments import superframe_layout
+from vport.segments import superframe_header
 from vport.train import Train
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ class TapLink(Link):
         self._headers = bytearray(FRAMES_A_TURN * self._header_size)
         self._header_views = _pieces(memoryview(self._headers), self._header_size, FRAMES_A_TURN)
         self._sizes: list[int] = []
+        self._gathered: list[tuple[bytes, Buffer]] = []  # virtio-net header and frame
         self._pace = Pace(FRAMES_A_TURN)
 
     # --- from the device ---
@@ -215,12 +217,12 @@ class TapLink(Link):
 
     def _trains(self) -> Iterator[Train]:
         """Give what is in the buffer as trains: runs of frames with one size and one header."""
-        sizes, skip = self._sizes, self._header_size
+        sizes = self._sizes
         first = position = 0
         for after in self._run_ends():
             size = sizes[first]
             end = position + (after - first - 1) * size + sizes[after - 1]
-            header = self._headers[first * skip : (first + 1) * skip]
+            header = bytes(self._header_views[first])
             try:
                 yield _described(self._buffer[position:end], size, header)
             except FrameError:
@@ -257,9 +259,13 @@ class TapLink(Link):
     # --- to the device ---
 
     def transmit(self, train: Train) -> None:
-        """Write the frames, as superframes where they join; discard and count what the device refuses."""
+        """Gather the frames until ``flush``, as superframes where they join.
+
+        What is known of several trains goes to the kernel together: its way through TCP takes so much of the
+        processor's caches that to come back here from each write costs more than the gathering.
+        """
         if train.offload is None and len(train.data) < train.frame_size * _JOIN_AT_LEAST:
-            self._write_frames(train)
+            self._gather(train)
             return
         try:
             pieces = join(train, self._takes, fixed_ids=self._fixed_ids)
@@ -268,22 +274,28 @@ class TapLink(Link):
             return
         for piece in pieces:
             if piece.offload is None:
-                self._write_frames(piece)
+                self._gather(piece)
             else:
-                self._write(piece.offload.encode(), piece.data, piece.count)
+                self._gathered.append((_encoded(piece.offload), piece.data))
 
-    def _write_frames(self, train: Train) -> None:
+    def _gather(self, train: Train) -> None:
         if len(train.data) <= train.frame_size:
-            self._write(self._no_header, train.data, 1)
-            return
-        for frame in train.frames():
-            self._write(self._no_header, frame, 1)
+            self._gathered.append((self._no_header, train.data))
+        else:
+            self._gathered += [(self._no_header, frame) for frame in train.frames()]
 
-    def _write(self, header: Buffer, data: Buffer, count: int) -> None:
-        try:
-            os.writev(self._descriptor, (header, data))
-        except OSError as error:
-            self.discards[_discard_reason(error, len(data))] += count
+    def flush(self) -> None:
+        """Write what was gathered; discard and count what the device refuses."""
+        if not self._gathered:
+            return
+        gathered, self._gathered = self._gathered, []
+        descriptor, writev = self._descriptor, os.writev
+        for buffers in gathered:
+            try:
+                writev(descriptor, buffers)
+            except OSError as error:
+                header, data = buffers
+                self.discards[_discard_reason(error, len(data))] += _frame_count(header, data)
 
     def close(self) -> None:
         """Close the device, which removes it unless it is persistent. Idempotent."""
@@ -294,23 +306,37 @@ class TapLink(Link):
         release(descriptor)
 
 
+_encoded: Final = lru_cache(maxsize=256)(VirtioNetHeader.encode)
+
+
+def _frame_count(header: bytes, data: Buffer) -> int:
+    """Say how many frames were to be written with one virtio-net header."""
+    asked = _decoded(header)
+    return 1 if asked is None else Train(data, len(data), asked).count
+
+
+@lru_cache(maxsize=256)
+def _decoded(header: bytes) -> VirtioNetHeader | None:
+    """Read a virtio-net header; None if it asks for nothing, or there is none."""
+    return VirtioNetHeader._make(VNET_HEADER.unpack(header)) if any(header[:2]) else None
+
+
 def _pieces(view: memoryview, size: int, count: int) -> list[memoryview]:
     return [view[index * size : (index + 1) * size] for index in range(count)]
 
 
-def _described(data: memoryview, size: int, header: bytearray) -> Train:
+def _described(data: memoryview, size: int, header: bytes) -> Train:
     """Make a train of frames of ``size`` bytes that were read with the same virtio-net header.
 
     Raises:
         FrameError: header and frame contradict each other.
     """
-    if not any(header[:2]):
+    asked = _decoded(header)
+    if asked is None:
         return Train(data, size)
-    asked = VirtioNetHeader._make(VNET_HEADER.unpack(header))
     if asked.gso_type:
-        # The kernel's hdr_len is the length of some buffer of its own.
-        payload = superframe_layout(data, asked).payload
-        return Train(data, payload + asked.gso_size, asked._replace(hdr_len=payload))
+        asked = superframe_header(data, asked)
+        return Train(data, asked.hdr_len + asked.gso_size, asked)
     if not asked.flags & VnetFlag.NEEDS_CSUM:
         return Train(data, size)
     if len(data) == size:

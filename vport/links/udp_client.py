@@ -17,6 +17,7 @@ from vport.announcing import STALE_NAME, Announcer
 from vport.backoff import Backoff
 from vport.errors import LinkError
 from vport.ethernet import HEADER_SIZE, loopback_test_frame, random_mac
+from vport.greeting import GREETING_SIZE, INTERVAL, LEASE, answer, greeting, greetings_in
 from vport.links.base import Link, Sink
 from vport.links.datagrams import (
     Resolver,
@@ -31,13 +32,16 @@ from vport.links.datagrams import (
 from vport.links.inbox import without_short
 from vport.links.postbox import open_postbox
 from vport.links.readiness import notify_closing, serve_readable
-from vport.train import Train, lone
+from vport.slices import tell_apart
+from vport.train import lone
 
 if TYPE_CHECKING:
-    from vport.ethernet import MacAddress
+    from vport.ethernet import Buffer, MacAddress
     from vport.links.inbox import Arrival
     from vport.links.outbox import Destination
     from vport.locator import UdpLocator
+    from vport.train import Train
+
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +63,8 @@ class Session:
         self.destination = self.outbox.destination(None, client.discards, b"")
         self.opened_at = time.monotonic()
         self.announcer = Announcer(keepalive, self.opened_at)
+        self.offered_at = self.opened_at  # when the latest greeting went
+        self.greeted_at = self.opened_at  # when the latest one came
         # Two ends that call each other start at different times: until the other is there, "refused" is
         # no reason to hang up, or each would call while the other does not listen.
         self._waits = client.is_bound
@@ -273,25 +279,46 @@ class UdpClient(Link):
             session.receive_failed(error)
             return False
         if arrivals:
-            session.announcer.heard_at = time.monotonic()
-            self._deliver(arrivals, sink)
+            self._deliver(session, arrivals, sink)
         return more
 
-    def _deliver(self, arrivals: list[Arrival], sink: Sink) -> None:
+    def _deliver(self, session: Session, arrivals: list[Arrival], sink: Sink) -> None:
+        heard = False  # anything but answers to what we said ourselves
         for _, data, frame_size in arrivals:
             if frame_size < HEADER_SIZE or 0 < len(data) % frame_size < HEADER_SIZE:
                 data = without_short(data, frame_size, self.discards)
+            if frame_size == GREETING_SIZE:
+                data = self._without_answers(session, data)
             if data:
-                sink.deliver(Train(data, frame_size))
+                heard = True
+                for train in tell_apart(data, frame_size):
+                    sink.deliver(train)
         sink.flush()
+        if heard:
+            session.announcer.heard_at = time.monotonic()
+
+    def _without_answers(self, session: Session, data: Buffer) -> Buffer:
+        """Take note of greetings, answer them, and take those out that are answers: they are for us only."""
+        for frame in greetings_in(data):
+            reply = answer(frame)
+            if reply is None:
+                data = bytes(data).replace(frame, b"", 1)
+            if self._locator.offload:
+                session.greeted_at = time.monotonic()
+                session.destination.knows_slices = True
+                if reply is not None:
+                    session.send(reply)
+        return data
 
     async def _upkeep(self, session: Session, backoff: Backoff) -> None:
         """Announce when due, and see whether the connection works and our address still holds."""
         checked_at = session.opened_at
         while True:
             now = time.monotonic()
-            if session.announcer.is_due(now):
+            if session.announcer.is_due(now) or self._is_greeting_due(session, now):
                 self._announce(session)
+            if now - session.greeted_at > LEASE:
+                session.destination.knows_slices = False
             if not session.settled and session.works(now):
                 session.settled = True
                 backoff.reset()
@@ -305,8 +332,15 @@ class UdpClient(Link):
             await trio.sleep(min(max(wait, 0.0), UPKEEP_INTERVAL))
 
     def _announce(self, session: Session) -> None:
-        session.send(loopback_test_frame(self.announced_station))
-        session.announcer.announced(time.monotonic())
+        station = self.announced_station
+        session.send(greeting(station) if self._locator.offload else loopback_test_frame(station))
+        session.offered_at = time.monotonic()
+        session.announcer.announced(session.offered_at)
+
+    def _is_greeting_due(self, session: Session, now: float) -> bool:
+        """Whether a connection in use needs another greeting."""
+        is_used = session.announcer.sent_at > session.offered_at
+        return self._locator.offload and is_used and now - session.offered_at >= INTERVAL
 
     def _found(self, session: Session) -> None:
         level = logging.INFO if self._troubles or not self._was_found else logging.DEBUG

@@ -14,6 +14,7 @@ import trio
 from vport.errors import RefusedError
 from vport.ethernet import HEADER_SIZE
 from vport.fairness import Crowding
+from vport.greeting import GREETING_SIZE, LEASE, answer, greetings_in
 from vport.links.base import Accept, Attachment, Link, Listener, Sink
 from vport.links.binding import bind_udp
 from vport.links.datagrams import (
@@ -28,15 +29,19 @@ from vport.links.inbox import FULL_TURN, without_short
 from vport.links.postbox import open_postbox
 from vport.links.readiness import notify_closing, serve_readable
 from vport.links.udp_intake import APART_LIMIT, CALM, HARMLESS, Intake, open_beside
-from vport.train import Train
+from vport.slices import tell_apart
+from vport.train import lone
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Hashable
 
+    from vport.ethernet import Buffer
     from vport.links.inbox import Arrival
     from vport.links.outbox import Destination
     from vport.locator import UdpLocator
+    from vport.train import Train
+
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +54,7 @@ class UdpPeer(Link):
 
     Attributes:
         heard_at: monotonic seconds when the latest datagram came.
+        greeted_at: the same for the latest greeting (``vport.greeting``).
         intake: the socket of its own that it has while it floods, else None.
     """
 
@@ -59,7 +65,7 @@ class UdpPeer(Link):
         self.discards: Counter[str] = Counter()
         self.address = address
         self.origin = origin
-        self.heard_at = 0.0
+        self.heard_at = self.greeted_at = 0.0
         self.intake: Intake | None = None
         self.attachment: Attachment
         self.destination = listener.outbox.destination(address, self.discards, local)
@@ -214,10 +220,23 @@ class UdpListener(Listener):
             if frame_size < HEADER_SIZE or 0 < len(data) % frame_size < HEADER_SIZE:
                 data = without_short(data, frame_size, peer.discards)
             if data:
-                peer.attachment.deliver(Train(data, frame_size))
+                if frame_size == GREETING_SIZE and self._offload:
+                    self._greet(peer, data)
+                for train in tell_apart(data, frame_size):
+                    peer.attachment.deliver(train)
                 reached[peer] = None
         for peer in reached:
             peer.attachment.flush()
+
+    def _greet(self, peer: UdpPeer, data: Buffer) -> None:
+        """Answer greetings. They are announcements of a station, too, so they go on to the switch."""
+        for frame in greetings_in(data):
+            peer.greeted_at = time.monotonic()
+            peer.destination.knows_slices = True
+            reply = answer(frame)
+            if reply is not None:
+                self.outbox.add(peer.destination, lone(reply))
+                self.outbox.flush()
 
     def _meet(self, origin: Hashable, frame_size: int, accept: Accept) -> UdpPeer | None:
         """Find out who writes from an origin never seen: a stranger, or a peer to another address of ours."""
@@ -266,6 +285,8 @@ class UdpListener(Listener):
             await trio.sleep(min(self._idle / 4, 5.0))
             now = time.monotonic()
             for peer in self.peers:
+                if peer.greeted_at <= now - LEASE:
+                    peer.destination.knows_slices = False
                 if peer.heard_at <= now - self._idle:
                     self.forget(peer)
                     peer.attachment.detach(f"idle for {self._idle:g} s")

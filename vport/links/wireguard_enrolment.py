@@ -15,7 +15,7 @@ from vport.links.binding import bind_to_all
 from vport.links.datagrams import Resolver, resolve
 from vport.links.wireguard_socket import Happening, WireguardSocket
 from vport.private_files import read_secret, state_directory, write_secret
-from vport.wireguard.config import Config, format_config, parse
+from vport.wireguard.config_file import format_config, parse
 from vport.wireguard.events import ControlReceived, SessionEstablished
 from vport.wireguard.invitation import (
     Invitation,
@@ -29,6 +29,7 @@ from vport.wireguard.settings import PeerSettings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from vport.wireguard.config import Config
     from vport.wireguard.keys import PublicKey
 
 logger = logging.getLogger(__name__)

@@ -1,33 +1,29 @@
 """The switch's side of WireGuard: one socket, and a link for each peer that has proven to be there.
 
-Peers stand in the operator's file or in the store of those added by command. A peer has a place in its port
-from the moment its session is established, the only proof of its presence, until its keys have died or it
-has stopped answering. The port itself is kept for it all the time.
+Who may call stands in the roll (``wireguard_roll``). A peer has a place in its port from the moment its
+session is established, the only proof of its presence, until its keys have died or it has stopped answering.
+The port itself is kept for it all the time.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from vport.errors import LinkError, RefusedError, SettingsError
+from vport.errors import RefusedError
 from vport.links.base import Accept, Listener, PortKeeper
 from vport.links.binding import bind_udp
 from vport.links.datagrams import Resolver, ask_for_local_address, raise_buffers, resolve
+from vport.links.wireguard_calls import Calls
 from vport.links.wireguard_invitations import Invitations
-from vport.links.wireguard_peer import EthernetPeer, IpPeer, PeerLink
-from vport.links.wireguard_settings import (
-    DEFAULT_PORT,
-    ListenerSettings,
-    load_peers,
-    read_listener,
-    save_peers,
-)
+from vport.links.wireguard_member import Origin
+from vport.links.wireguard_peer import EthernetPeer, IpPeer
+from vport.links.wireguard_roll import Roll
+from vport.links.wireguard_settings import DEFAULT_PORT, ListenerSettings, read_listener
 from vport.links.wireguard_socket import BootClock, Happening, WireguardSocket
 from vport.wireguard.events import (
     ControlReceived,
@@ -36,70 +32,18 @@ from vport.wireguard.events import (
     SessionEnded,
     SessionEstablished,
 )
-from vport.wireguard.ip_station import IpStation, IpStationSettings, virtual_mac
-from vport.wireguard.keys import NO_PRESHARED_KEY
-from vport.wireguard.settings import Mode, PeerSettings
 
 if TYPE_CHECKING:
     import socket
-    from ipaddress import IPv4Network, IPv6Network
 
+    from vport.links.wireguard_member import Member
     from vport.locator import WireguardLocator
-    from vport.profile import PortProfile
     from vport.wireguard.config import PeerSection
     from vport.wireguard.keys import PublicKey
-    from vport.wireguard.peer import Peer
 
 logger = logging.getLogger(__name__)
 
 _PATHS_AT_ONCE: Final = 64  # 10 µs each, every few seconds
-
-
-def mode_of(section: PeerSection) -> Mode:
-    """Say what a peer carries. A stock file does not: there a peer with addresses is a stock client."""
-    return section.mode or (Mode.IP if section.allowed_ips else Mode.ETHERNET)
-
-
-def profile_of(section: PeerSection) -> PortProfile:
-    """Say what a peer's port is to be like; the port of a stock client has its virtual station."""
-    profile = section.profile
-    if mode_of(section) is Mode.IP:
-        return replace(
-            profile, station=virtual_mac(section.public_key), macs=frozenset(), max_macs=0, tagged=()
-        )
-    return profile
-
-
-class Member:
-    """A peer of a listener.
-
-    Attributes:
-        section: what the operator said.
-        peer: as the device knows it.
-        link: as the switch sees it.
-        profile: what its port is to be like.
-        is_stored: whether it was added by command, so that commands may change it.
-        enrolled: of an invitation, the key that was brought with it.
-        predecessor: the invitation that this peer came with, until it is seen to work.
-        is_kept: whether the switch keeps a port for it.
-    """
-
-    __slots__ = ("enrolled", "is_kept", "is_stored", "link", "peer", "predecessor", "profile", "section")
-
-    def __init__(self, section: PeerSection, peer: Peer, link: PeerLink, *, is_stored: bool) -> None:
-        self.section = section
-        self.peer = peer
-        self.link = link
-        self.profile = profile_of(section)
-        self.is_stored = is_stored
-        self.enrolled: PublicKey | None = None
-        self.predecessor: Member | None = None
-        self.is_kept = False
-
-    @property
-    def is_invitation(self) -> bool:
-        """Whether it may do no more than bring a key."""
-        return self.section.expires > 0
 
 
 class WireguardListener(Listener):
@@ -108,29 +52,30 @@ class WireguardListener(Listener):
     Attributes:
         settings: as the locator named them.
         socket: with the device.
-        members: the peers, by public key.
+        roll: the peers.
         invitations: how further peers come in.
         refused: places that the switch refused to give.
     """
 
     def __init__(
-        self, sock: socket.socket, settings: ListenerSettings, clock: BootClock | None = None
+        self,
+        sock: socket.socket,
+        settings: ListenerSettings,
+        clock: BootClock | None = None,
+        *,
+        resolver: Resolver = resolve,
     ) -> None:
         self.settings = settings
         self.socket = WireguardSocket(sock, settings.config.private_key, self, settings.underlay_mtu, clock)
         self.udp_port: int = self.socket.address[1]
         self.description = f"wg://{settings.host}:{self.udp_port} as {self.public_key.encode()}"
-        self.members: dict[PublicKey, Member] = {}
+        self.roll = Roll(self.socket, settings, self._unplug)
         self.invitations = Invitations(self)
+        self._calls = Calls(self.socket, self.roll, resolver)
         self.refused = 0
         self._accept: Accept | None = None
-        self._keeper: PortKeeper | None = None
         self._stations: dict[IpPeer, None] = {}
         self._unseen: list[Member] = []  # whose path has yet to be looked at in this round
-        for section in settings.config.peers:
-            self._admit(section, is_stored=False)
-        for section in load_peers(settings.store):
-            self._admit(section, is_stored=True)
 
     @property
     def public_key(self) -> PublicKey:
@@ -138,32 +83,23 @@ class WireguardListener(Listener):
         return self.socket.device.public_key
 
     @property
-    def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """The networks of the LAN, for clients that have IP only."""
-        return tuple(interface.network for interface in self.settings.config.addresses)
+    def named_peers(self) -> tuple[PeerSection, ...]:
+        """The peers but those of the locator's own file, and but invitations, which are used up."""
+        return tuple(
+            member.as_it_is()
+            for member in self.roll
+            if member.origin is not Origin.FILE and not member.is_invitation
+        )
 
     # --- ports ---
 
     def keep_ports(self, keeper: PortKeeper) -> None:
-        """Have a port kept for each peer, first for those that are to have a certain one."""
-        self._keeper = keeper
-        for member in sorted(self.members.values(), key=lambda member: member.section.port is None):
-            self._reserve(member)
+        """Have a port kept for each peer."""
+        self.roll.keep_ports(keeper)
 
     def release_ports(self) -> None:
         """Give the ports back."""
-        for member in self.members.values():
-            self._release(member)
-
-    def _reserve(self, member: Member) -> None:
-        if self._keeper is not None and not member.is_kept:
-            member.is_kept = True
-            member.profile = member.link.profile = self._keeper.reserve(member.profile)
-
-    def _release(self, member: Member) -> None:
-        if self._keeper is not None and member.is_kept:
-            member.is_kept = False
-            self._keeper.release(member.profile)
+        self.roll.release_ports()
 
     # --- running ---
 
@@ -172,7 +108,12 @@ class WireguardListener(Listener):
     ) -> None:
         """Serve the peers until cancelled or closed."""
         self._accept = accept
-        await self.socket.serve(task_status=task_status)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.roll.run)
+            nursery.start_soon(self._calls.run)
+            nursery.start_soon(self.invitations.run)
+            await self.socket.serve(task_status=task_status)
+            nursery.cancel_scope.cancel()
 
     def close(self) -> None:
         """Close the socket."""
@@ -186,7 +127,7 @@ class WireguardListener(Listener):
         """What went no further and was nobody's, or could not be sent, by reason."""
         found: Counter[str] = Counter()
         found.update(self.socket.device.discards)
-        for member in self.members.values():
+        for member in self.roll:
             found.subtract(member.peer.discards)
         found.update(self.socket.discards)
         return +found
@@ -199,124 +140,11 @@ class WireguardListener(Listener):
             found.update(member.link.host.discards)
         return found
 
-    def find(self, name: str) -> Member | None:
-        """Find a peer by its name or its public key in base64."""
-        found = None
-        for member in self.members.values():
-            if name in {member.section.name, member.section.public_key.encode()}:
-                found = member
-                if not member.is_invitation:
-                    break
-        return found
-
-    def add(self, section: PeerSection) -> Member:
-        """Admit a peer and keep it on disk.
-
-        Raises:
-            SettingsError: its name, key or address is another's; nothing was changed.
-            RefusedError: no port is free for it; nothing was changed.
-        LinkError: it cannot be kept on disk; nothing was changed.
-        """
-        if section.name and self.find(section.name) is not None:
-            raise SettingsError(f"there is a peer {section.name} already")
-        member = self._admit(section, is_stored=True)
-        try:
-            self._reserve(member)
-            member.section = replace(section, port=member.profile.number)
-            self._save()
-        except (LinkError, RefusedError):
-            self._dismiss(member, "it could not be kept")
-            raise
-        return member
-
-    def remove(self, member: Member, reason: str = "removed") -> None:
-        """Revoke a peer: it is out at once, and stays out after a restart.
-
-        Raises:
-            SettingsError: it stands in the operator's file.
-            LinkError: the store cannot be written. The peer is out all the same, until a restart.
-        """
-        if not member.is_stored:
-            raise SettingsError(f"{member.section.name or 'this peer'} stands in a file: remove it there")
-        self._dismiss(member, reason)
-        self._save()
-
-    def replace_key(self, member: Member, section: PeerSection) -> None:
-        """Let another key take the place of an invitation's, with its name and its port.
-
-        Raises:
-            SettingsError, RefusedError, LinkError: as ``add``; the invitation is as it was.
-        """
-        self._release(member)
-        try:
-            successor = self._admit(section, is_stored=True)
-            try:
-                self._reserve(successor)
-                self._save()
-            except (LinkError, RefusedError):
-                self._dismiss(successor, "it could not be kept")
-                raise
-        except (SettingsError, LinkError, RefusedError):
-            self._reserve(member)
-            raise
-        successor.predecessor = member
-
-    def _save(self) -> None:
-        save_peers(
-            self.settings.store,
-            tuple(member.section for member in self.members.values() if member.is_stored),
-        )
-
-    def _admit(self, section: PeerSection, *, is_stored: bool) -> Member:
-        settings = PeerSettings(
-            public_key=section.public_key,
-            name=section.name,
-            preshared_key=section.preshared_key or NO_PRESHARED_KEY,
-            mode=mode_of(section),
-            allowed_ips=section.allowed_ips,
-            persistent_keepalive=section.persistent_keepalive,
-        )
-        station = self._station(section) if settings.mode is Mode.IP else None
-        peer = self.socket.device.add_peer(settings, self.socket.now())
-        profile = profile_of(section)
-        link: PeerLink
-        if station is None:
-            link = EthernetPeer(self.socket, peer, profile)
-        else:
-            link = IpPeer(self.socket, peer, profile, station)
-        member = Member(section, peer, link, is_stored=is_stored)
-        self.members[section.public_key] = member
-        return member
-
-    def _station(self, section: PeerSection) -> IpStation:
-        config = self.settings.config
-        if not config.addresses:
-            raise SettingsError(
-                f"peer {section.name or section.public_key.encode()} carries IP, but the LAN's network is "
-                "unknown: write Address under [Interface], or lan=ADDRESS/PREFIX in the locator"
-            )
-        return IpStation(
-            IpStationSettings(
-                public_key=section.public_key,
-                allowed_ips=section.allowed_ips,
-                on_link=self.networks,
-                mtu=config.mtu or 1400,
-                gateways=config.gateways,
-                hears_groups=section.broadcasts,
-            )
-        )
-
-    def _dismiss(self, member: Member, reason: str) -> None:
-        del self.members[member.section.public_key]
-        self.socket.device.remove_peer(member.peer)
-        self._unplug(member, reason)
-        self._release(member)
-
     # --- what happens ---
 
     def happened(self, event: Happening, now: float) -> None:
         """Give a peer its place, or take it."""
-        member = self.members.get(event.peer.settings.public_key)
+        member = self.roll.members.get(event.peer.settings.public_key)
         if member is None or member.peer is not event.peer:
             return
         match event:
@@ -338,18 +166,14 @@ class WireguardListener(Listener):
         if member.is_invitation:
             return
         predecessor, member.predecessor = member.predecessor, None
-        if predecessor is not None and self.members.get(predecessor.section.public_key) is predecessor:
+        if predecessor is not None and self.roll.has(predecessor):
             self._end_invitation(predecessor, "was used")
         self._look_at_path(member)
         self._plug(member)
 
     def _end_invitation(self, member: Member, how: str) -> None:
         logger.info("the invitation of %s %s", member.section.name, how)
-        self._dismiss(member, f"the invitation {how}")
-        try:
-            self._save()
-        except LinkError as error:  # after a restart it is found expired, or its name taken
-            logger.warning("%s", error)
+        self.roll.end(member, f"the invitation {how}")
 
     def _plug(self, member: Member) -> None:
         link = member.link
@@ -377,7 +201,7 @@ class WireguardListener(Listener):
     def _look_at_paths(self) -> None:
         """Do so for some of the peers that are there, others the next time."""
         if not self._unseen:
-            self._unseen = [one for one in self.members.values() if one.link.attachment is not None]
+            self._unseen = [one for one in self.roll if one.link.attachment is not None]
         for _ in range(min(_PATHS_AT_ONCE, len(self._unseen))):
             self._look_at_path(self._unseen.pop())
 
@@ -394,7 +218,7 @@ class WireguardListener(Listener):
         """Let the stations of stock clients ask again for whom they look; end invitations in time."""
         earliest = inf
         self._look_at_paths()
-        for member in [member for member in self.members.values() if member.is_invitation]:
+        for member in [member for member in self.roll if member.is_invitation]:
             if self.invitations.is_expired(member):
                 self._end_invitation(member, "has run out")
         for link in list(self._stations):
@@ -408,15 +232,15 @@ class WireguardListener(Listener):
 
 
 async def open_wireguard_listener(
-    locator: WireguardLocator, *, resolver: Resolver = resolve
+    locator: WireguardLocator, peers: tuple[PeerSection, ...] = (), *, resolver: Resolver = resolve
 ) -> WireguardListener:
-    """Read the files that ``locator`` names and bind a socket.
+    """Read the files that ``locator`` names and bind a socket; ``peers`` may call beside those in the files.
 
     Raises:
         SettingsError: a file is malformed: line and reason.
         LinkError: the address cannot be had; says why and what to do.
     """
-    settings = read_listener(locator)
+    settings = read_listener(locator, peers)
     port = settings.config.listen_port
     sock = await bind_udp(str(locator), settings.host, DEFAULT_PORT if port is None else port, resolver)
     try:
@@ -425,7 +249,7 @@ async def open_wireguard_listener(
             logger.warning("%s: %s", locator, complaint)
         if sock.getsockname()[0] in {"::", "0.0.0.0"}:
             ask_for_local_address(sock)
-        return WireguardListener(sock, settings)
+        return WireguardListener(sock, settings, resolver=resolver)
     except BaseException:
         sock.close()
         raise

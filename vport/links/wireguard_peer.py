@@ -11,7 +11,7 @@ import trio
 from vport import offload
 from vport.errors import FrameError
 from vport.links.base import Link
-from vport.train import lone
+from vport.train import SLICES, lone
 from vport.wireguard.fitting import SYN_LIMIT, Fitting
 from vport.wireguard.mtu import DEFAULT_UNDERLAY, frame_limit
 
@@ -57,6 +57,11 @@ class EthernetTunnel:
 
     def transmit(self, train: Train) -> None:
         """Gather ``train`` until ``flush``, unless it does not fit."""
+        if train.offload is SLICES:
+            frames = self._as_frames(train)
+            if frames is None:
+                return
+            train = frames
         answer = None
         if self.fitting.concerns(train):
             fitted, answer = self.fitting.outgoing(train, self._socket.now())
@@ -65,13 +70,17 @@ class EthernetTunnel:
                     self._answer(answer)
                 return
             train = fitted
-        if train.offload is not None:
-            try:
-                train = offload.plain(train)
-            except FrameError:
-                self._discards["malformed"] += 1
-                return
-        self._gathered.append(train)
+        sendable = self._as_frames(train)
+        if sendable is not None:
+            self._gathered.append(sendable)
+
+    def _as_frames(self, train: Train) -> Train | None:
+        """Give the frames of a train; None where it was discarded."""
+        try:
+            return offload.plain(train)
+        except FrameError:
+            self._discards["malformed"] += 1
+            return None
 
     def flush(self) -> None:
         """Seal and send what was gathered; the newest wait a while for a session where there is none."""

@@ -23,19 +23,14 @@ from typing import TYPE_CHECKING, Final
 
 from vport.errors import LinkError, SettingsError
 from vport.private_files import read_secret, state_directory, write_secret
-from vport.wireguard.config import (
-    Config,
-    HostPort,
-    PeerSection,
-    format_peers,
-    parse,
-    parse_endpoint,
-    parse_peers,
-)
+from vport.wireguard.config import Config, HostPort, PeerSection
+from vport.wireguard.config_file import format_peers, parse, parse_peers
+from vport.wireguard.config_values import parse_endpoint
 from vport.wireguard.keys import PresharedKey, PrivateKey, PublicKey
 
 if TYPE_CHECKING:
     from vport.locator import WireguardLocator
+    from vport.wireguard.allowed_ips import Network
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +42,12 @@ class ListenerSettings:
     """A listener, ready to be opened.
 
     Attributes:
-        config: our key, port, LAN, and the peers that stand in a file of the operator's.
+        config: our key, port, LAN, and the peers that stand in the file that the locator names.
         host: local address to listen on; empty for all.
         store: the file of the peers added by command.
         public: under which host and port others reach us, if that was said.
         underlay_mtu: longest packet of the network below; None for what its device says.
+        configured: the peers that stand in the switch's configuration.
     """
 
     config: Config
@@ -59,6 +55,12 @@ class ListenerSettings:
     store: Path
     public: HostPort | None
     underlay_mtu: int | None
+    configured: tuple[PeerSection, ...] = ()
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The networks of the LAN, for clients that have IP only."""
+        return tuple(interface.network for interface in self.config.addresses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +109,8 @@ def _own_key(path: Path) -> PrivateKey:
     return read_private_key(path)
 
 
-def read_listener(locator: WireguardLocator) -> ListenerSettings:
-    """Read what a listening locator names.
+def read_listener(locator: WireguardLocator, peers: tuple[PeerSection, ...] = ()) -> ListenerSettings:
+    """Read what a listening locator names; ``peers`` stand in the switch's configuration.
 
     Raises:
         SettingsError: a file or an option is wrong.
@@ -138,6 +140,7 @@ def read_listener(locator: WireguardLocator) -> ListenerSettings:
         store=Path(locator.peers) if locator.peers is not None else state_directory() / f"{name}.peers",
         public=None if locator.public is None else parse_endpoint(locator.public),
         underlay_mtu=locator.mtu,
+        configured=peers,
     )
 
 

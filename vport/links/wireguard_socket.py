@@ -161,6 +161,11 @@ class WireguardSocket:
         """Whether the socket was not closed yet."""
         return self._sock.fileno() >= 0
 
+    @property
+    def speaks_ipv6(self) -> bool:
+        """Whether it can send to IPv6 addresses."""
+        return self._sock.family == socket.AF_INET6
+
     def close(self) -> None:
         """Close the socket, keep the latest timestamp. Idempotent; ``serve`` ends."""
         if self.is_open:

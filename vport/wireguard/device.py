@@ -12,22 +12,22 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from vport.errors import FrameError, LocalProtocolError, RemoteProtocolError, SettingsError
 from vport.rate_limit import RateLimit
 from vport.wireguard import messages, packets, records
 from vport.wireguard.admission import LoadMeter, SourceLimiter
 from vport.wireguard.agenda import Agenda
 from vport.wireguard.allowed_ips import AllowedIps
-from vport.wireguard.batch import Opener, Sealer, capacity
+from vport.wireguard.batch import Sealer, capacity
 from vport.wireguard.constants import PEER_LIMIT, PROVEN_BURST, PROVEN_RATE, TRANSPORT_OVERHEAD, MessageType
 from vport.wireguard.cookie import MacChecker
 from vport.wireguard.events import DiscardReason, Transmit
+from vport.wireguard.local import Local
 from vport.wireguard.noise import Responder
 from vport.wireguard.payload import Payload
-from vport.wireguard.peer import Local, Peer
+from vport.wireguard.peer import Peer
 from vport.wireguard.plaintext import PlaintextTrain, group
+from vport.wireguard.reception import Reception, is_uniform
 from vport.wireguard.sessions import IndexTable
 from vport.wireguard.settings import Mode
 from vport.wireguard.tai64n import WallClock
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from vport.train import Train
     from vport.wireguard.endpoint import Endpoint
     from vport.wireguard.events import Event
-    from vport.wireguard.keypair import Keypair
     from vport.wireguard.keys import Entropy, PrivateKey, PublicKey
     from vport.wireguard.settings import PeerSettings
 
@@ -66,16 +65,15 @@ class Device:
         self._clock = WallClock(now, unix_ns, latest_stamp)
         self._indexes: IndexTable[Peer] = IndexTable(entropy)
         self._sealer = Sealer()
-        self._opener = Opener()
         self._local = Local(private_key, self._clock, entropy, self._indexes, self._sealer, self.discards)
         self._peers: dict[bytes, Peer] = {}
         self._allowed_ips: AllowedIps[Peer] = AllowedIps()
-        self._payload = Payload(self._allowed_ips)
         self._macs = MacChecker(private_key.public, entropy)
         self._load = LoadMeter()
         self._sources = SourceLimiter()
         self._proven = RateLimit(burst=PROVEN_BURST, interval=1 / PROVEN_RATE)
         self._agenda = Agenda()
+        self._reception = Reception(self._local, Payload(self._allowed_ips), self._agenda)
 
     # --- peers ---
 
@@ -281,7 +279,7 @@ class Device:
             return
         match kind:
             case MessageType.TRANSPORT:
-                self._receive_transport(datagram, endpoint, now, out)
+                self._reception.receive(datagram, endpoint, now, out)
             case MessageType.INITIATION:
                 self._receive_initiation(bytes(datagram), endpoint, now, out)
             case MessageType.RESPONSE:
@@ -353,49 +351,12 @@ class Device:
         except RemoteProtocolError:
             entry[0].discard(DiscardReason.BAD_COOKIE)
 
-    def _find_keypair(self, index: int, now: float, count: int) -> tuple[Peer, Keypair] | None:
-        """Find whom ``count`` transport messages are for; count them where there is nobody."""
-        peer, keypair = self._indexes.find(index) or (None, None)
-        if peer is None or keypair is None:
-            self.discards[DiscardReason.UNKNOWN_INDEX] += count
-            return None
-        if not keypair.can_receive(now):
-            peer.discard(DiscardReason.EXPIRED_KEYPAIR, count)
-            return None
-        return peer, keypair
-
-    def _open(self, peer: Peer, keypair: Keypair, datagram: Buffer) -> bytes | None:
-        """Open one transport message and mark its counter; None, counted, where it is not fresh or forged."""
-        try:
-            counter, plaintext = keypair.open(datagram)
-        except RemoteProtocolError:
-            peer.discard(DiscardReason.FORGED)
-            return None
-        if not keypair.replay.accept(counter):
-            peer.discard(DiscardReason.REPLAYED)
-            return None
-        peer.received_bytes += len(datagram)
-        return plaintext
-
-    def _receive_transport(self, datagram: Buffer, endpoint: Endpoint, now: float, out: list[Event]) -> None:
-        found = self._find_keypair(int.from_bytes(datagram[4:8], "little"), now, 1)
-        if found is None:
-            return
-        peer, keypair = found
-        plaintext = self._open(peer, keypair, datagram)
-        if plaintext is None:
-            return
-        peer.receive_transport(keypair, endpoint, now, out, has_data=bool(plaintext))
-        self._agenda.enter(peer)
-        if plaintext:
-            self._payload.read(peer, (memoryview(plaintext),), out)
-
     def _receive_train(
         self, data: memoryview, size: int, endpoint: Endpoint, now: float, out: list[Event]
     ) -> None:
         """Open datagrams of equal size together where they are of one keypair, else one by one."""
         whole = len(data) // size
-        if whole < 2 or size < TRANSPORT_OVERHEAD or not _is_uniform(data, size, whole):
+        if whole < 2 or size < TRANSPORT_OVERHEAD or not is_uniform(data, size, whole):
             for start in range(0, len(data), size):
                 self._receive_datagram(data[start : start + size], endpoint, now, out)
             return
@@ -403,38 +364,6 @@ class Device:
         for start in range(0, whole, limit):
             end = min(whole, start + limit)
             tail = data[end * size :] if end == whole else data[:0]
-            self._receive_rows(data[start * size : end * size], tail, size, endpoint, now, out)
-
-    def _receive_rows(
-        self,
-        data: memoryview,
-        tail: memoryview,
-        size: int,
-        endpoint: Endpoint,
-        now: float,
-        out: list[Event],
-    ) -> None:
-        """Take transport messages of ``size`` bytes and one keypair, and a shorter datagram behind them."""
-        found = self._find_keypair(int.from_bytes(data[4:8], "little"), now, len(data) // size)
-        is_alike = len(tail) >= TRANSPORT_OVERHEAD and tail[:8] == data[:8]
-        if found is not None:
-            peer, keypair = found
-            rows, forged, replayed = self._opener.open(keypair, data, size)
-            peer.discard(DiscardReason.FORGED, forged)
-            peer.discard(DiscardReason.REPLAYED, replayed)
-            peer.received_bytes += len(rows) * size
-            last = self._open(peer, keypair, tail) if is_alike else None
-            if len(rows) or last is not None:
-                has_data = rows.size > 0 or bool(last)
-                peer.receive_transport(keypair, endpoint, now, out, has_data=has_data)
-                self._agenda.enter(peer)
-                self._payload.read_rows(peer, rows, last or b"", out)
-        if len(tail) and (found is None or not is_alike):
-            self._receive_datagram(tail, endpoint, now, out)
-
-
-def _is_uniform(data: memoryview, size: int, whole: int) -> bool:
-    """Whether all of the ``whole`` datagrams are transport messages with the same receiver index."""
-    heads = np.ndarray((whole,), "<u8", data, 0, (size,))
-    first = int(heads[0])
-    return first & 0xFFFFFFFF == MessageType.TRANSPORT and bool((heads == first).all())
+            rows = data[start * size : end * size]
+            if not self._reception.receive_rows(rows, tail, size, endpoint, now, out) and len(tail):
+                self._receive_datagram(tail, endpoint, now, out)

@@ -8,7 +8,6 @@ here.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -42,29 +41,14 @@ from vport.wireguard.timers import Timer, Timers
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vport.wireguard.batch import Sealer
     from vport.wireguard.endpoint import Endpoint
     from vport.wireguard.events import Event
-    from vport.wireguard.keys import Entropy
+    from vport.wireguard.local import Local
     from vport.wireguard.messages import CookieReply, Response
     from vport.wireguard.noise import Responder, TransportKeys
-    from vport.wireguard.sessions import IndexTable
     from vport.wireguard.settings import PeerSettings
-    from vport.wireguard.tai64n import WallClock
 
 _RENEW_ON_RECEIPT: Final = REJECT_AFTER_TIME - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT  # WG 6.2
-
-
-@dataclass(slots=True)
-class Local:
-    """What all peers of a device share: our key, our clock, randomness, indexes, buffers, counters."""
-
-    private_key: PrivateKey
-    clock: WallClock
-    entropy: Entropy
-    indexes: IndexTable[Peer]
-    sealer: Sealer
-    discards: Counter[DiscardReason]
 
 
 class _Pending:

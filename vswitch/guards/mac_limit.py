@@ -1,4 +1,6 @@
-"""A limit of MAC addresses behind one port, against table flooding and uninvited switches.
+"""Which MAC addresses may be behind one port, and how many: against table flooding and uninvited switches.
+
+The operator sets a limit (``guard/maclimit``), and so does the profile of whoever the port is kept for.
 
 The bridge asks when it is about to learn one more address on the port, and only then, so a known station
 costs nothing. The table itself stays the FDB: ageing makes room again.
@@ -14,6 +16,7 @@ from vport.errors import SettingsError
 
 if TYPE_CHECKING:
     from vport.ethernet import MacAddress, Vid
+    from vport.profile import PortProfile
 
 # --- our own constants ---
 
@@ -31,13 +34,20 @@ class LimitAction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MacLimitSettings:
-    """``limit``: addresses, in all VLANs together. ``recovery``: seconds; ``None``: until the link returns.
+    """What may be behind a port.
+
+    Attributes:
+        limit: how many addresses, each counted once however many VLANs it is in.
+        allowed: the only addresses that there may be; empty for any.
+        action: what happens when there are too many.
+        recovery: seconds that the port is shut then; None: until the link returns.
 
     Raises:
         SettingsError: a value is out of its range.
     """
 
-    limit: int
+    limit: int = LIMIT_MAX
+    allowed: frozenset[MacAddress] = frozenset()
     action: LimitAction = LimitAction.RESTRICT
     recovery: float | None = 300.0
 
@@ -60,6 +70,15 @@ class LimitExceeded:
     recover_at: float | None
 
 
+def limit_of(profile: PortProfile) -> MacLimitSettings | None:
+    """Give the limit that a profile asks for, None where it lets anybody in."""
+    if profile.station is not None:
+        return MacLimitSettings(allowed=frozenset({profile.station}))
+    if not profile.macs and not profile.max_macs:
+        return None
+    return MacLimitSettings(limit=profile.max_macs or LIMIT_MAX, allowed=profile.macs)
+
+
 class MacLimit:
     """The limit of one port."""
 
@@ -77,6 +96,11 @@ class MacLimit:
     def is_shut(self) -> bool:
         """Whether the port is shut by this guard."""
         return self._is_shut
+
+    def allows(self, mac: bytes) -> bool:
+        """Whether an address may be behind the port at all."""
+        allowed = self.settings.allowed
+        return not allowed or mac in allowed
 
     def admit(
         self, learned: int, vid: Vid, mac: MacAddress, count: int, now: float

@@ -102,6 +102,10 @@ Source = Listed | Fixed | CommandName | FileName
 
 _PORTS: Final = Listed("port/allprint", re.compile(r"Port 0*(\d+) untagged_vlan="))
 _VLANS: Final = Listed("vlan/allprint", re.compile(r"VLAN 0*(\d+)\Z"))
+_PEER_OPTIONS: Final = (
+    "address=", "port=", "vlan=", "tagged=", "mac=", "macs=", "keepalive=", "broadcasts=on", "psk=@",
+)  # fmt: skip
+
 _SOURCES: Final[dict[str, Source]] = {
     "PORT": _PORTS,
     "VLAN": _VLANS,
@@ -115,11 +119,18 @@ _SOURCES: Final[dict[str, Source]] = {
     "LOCATOR": Fixed(tuple(f"{scheme}://" for scheme in SCHEMES)),
     "path": FileName(),
 }
+_PEER_SOURCES: Final[dict[str, Source]] = {
+    "NAME": Listed("peer/print", re.compile(r"  name: (\S+)\Z")),
+    "PUBKEY": Fixed(("ip", *_PEER_OPTIONS)),  # a key cannot be guessed; options may stand in its place
+    "OPTIONS": Fixed(("ip", *_PEER_OPTIONS)),
+}
 _NUMBERS: Final[dict[str, Source]] = {"port": _PORTS, "vlan": _VLANS, "fstp": _VLANS}  # what N is in a menu
 
 
 def source_of(entry: HelpEntry, index: int) -> Source | None:
     """Tell where the candidates for an argument of a command come from; None: nobody knows."""
+    if entry.arguments[-1:] == ("OPTIONS",):  # any number of words
+        index = min(index, len(entry.arguments) - 1)
     if index >= len(entry.arguments):
         return None
     menu, _, name = entry.path.rpartition("/")
@@ -128,6 +139,8 @@ def source_of(entry: HelpEntry, index: int) -> Source | None:
         return CommandName()
     if name == "create" and index == 0:
         return None  # what exists already is the one thing that it cannot be
+    if menu == "peer":
+        return None if name in {"add", "invite"} and index == 0 else _PEER_SOURCES.get(placeholder)
     if placeholder == "N" and not name.startswith("set"):
         return _NUMBERS.get(menu)
     if placeholder == "N" and len(entry.arguments) > 1:  # VDE's port/setvlan N VLAN, port/setuser N user

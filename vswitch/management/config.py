@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 @command("config/show", "show the running state as a configuration file", prints=True)
 def show(control: Control, session: Session) -> Reply:
-    """Print what ``config/save`` would write."""
-    text = write_config(control.running_settings())
+    """Print what ``config/save`` would write, but for preshared keys, which stay hidden."""
+    text = write_config(control.running_settings(), with_secrets=False)
     return Reply(text.removesuffix("\n").split("\n"), document={"toml": text})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from vport.ethernet import MacAddress, format_mac
 from vport.shell.arguments import Integer, Optional, Switch, Word, invalid
 from vport.shell.command import Menu, Reply, Session, command
 from vswitch.guards import (
@@ -88,9 +89,10 @@ def guard_lines(protection: Protection, port: Port, now: float) -> list[str]:
         f" storm {' '.join(f'{name}={value or 0}' for name, value in limits.items())} frames/s (0: no limit)",
     ]
     if limit is not None:
+        only = ",".join(sorted(map(format_mac, limit.settings.allowed)))
         lines.append(
             f" addresses limit={limit.settings.limit} action={limit.settings.action}"
-            f" recovery={_or_never(limit.settings.recovery)}"
+            f" recovery={_or_never(limit.settings.recovery)}" + (f" only={only}" if only else "")
         )
     if port.shut is not None:
         lines.append(f" shut by {port.shut.reason}: {port.shut.detail}; {recovery_words(port, now)}")
@@ -130,6 +132,7 @@ def guard_document(protection: Protection, port: Port, now: float) -> dict[str, 
         if limit is None
         else {
             "limit": limit.settings.limit,
+            "only": sorted(map(format_mac, limit.settings.allowed)),
             "action": str(limit.settings.action),
             "recovery": limit.settings.recovery,
             "discarded": limit.discarded,
@@ -213,17 +216,22 @@ def reset_storm_control(control: Control, session: Session, number: int) -> None
 def set_address_limit(
     control: Control, session: Session, number: int, limit: int, action: str | None, recovery: int | None
 ) -> None:
-    """Limit the addresses behind a port; recovery 0 keeps a port shut until the operator opens it."""
+    """Limit the addresses behind a port; recovery 0 keeps a port shut until the operator opens it.
+
+    Those that alone may be behind a port that is kept for somebody stay the only ones.
+    """
     port = existing_port(control, number)
     wanted = action or LimitAction.RESTRICT
     if wanted not in list(LimitAction):
         raise invalid("ACT", "protect, restrict or shutdown", wanted)
+    allowed = frozenset[MacAddress]() if port.mac_limit is None else port.mac_limit.settings.allowed
     if limit == 0:
-        port.mac_limit = None
+        port.mac_limit = MacLimit(MacLimitSettings(allowed=allowed)) if allowed else None
         return
     seconds = 300.0 if recovery is None else float(recovery) or None
-    settings = MacLimitSettings(limit=limit, action=LimitAction(wanted), recovery=seconds)
-    port.mac_limit = MacLimit(settings)
+    port.mac_limit = MacLimit(
+        MacLimitSettings(limit=limit, allowed=allowed, action=LimitAction(wanted), recovery=seconds)
+    )
 
 
 @command("guard/recover", "open PORT, which a guard has shut", PORT)

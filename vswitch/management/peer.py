@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import errno
-import io
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import CommandError, LinkError, RefusedError
 from vport.shell.arguments import Optional, Text, Word, quoted
 from vport.shell.command import Menu, Reply, Session, command
-from vswitch.management.peer_options import read_options
+from vswitch.management.peer_config import show_own, show_stock
+from vswitch.management.peer_options import OPTIONS_HELP, read_options, split_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vport.links.wireguard_listener import Member, WireguardListener
-    from vport.wireguard.config import Config
+    from vport.links.wireguard_listener import WireguardListener
+    from vport.links.wireguard_member import Member
+    from vport.wireguard.config import Config, PeerSection
     from vswitch.management.control import Control
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -32,7 +33,7 @@ def _listeners(control: Control) -> list[WireguardListener]:
 
 def _find(control: Control, name: str) -> tuple[WireguardListener, Member]:
     for listener in _listeners(control):
-        member = listener.find(name)
+        member = listener.roll.find(name)
         if member is not None:
             return listener, member
     raise CommandError(errno.ENOENT, f"there is no peer {quoted(name)}")
@@ -45,7 +46,7 @@ def _first(control: Control, name: str) -> WireguardListener:
         raise CommandError(
             errno.ENXIO, "this switch has no WireGuard listener; make one with listen/add wg://:51820"
         )
-    if any(listener.find(name) is not None for listener in listeners):
+    if any(listener.roll.find(name) is not None for listener in listeners):
         raise CommandError(errno.EEXIST, f"there is a peer {quoted(name)}; peer/remove it first")
     return listeners[0]
 
@@ -114,7 +115,7 @@ def print_peers(control: Control, session: Session, name: str | None) -> Reply:
         found = _find(control, name)
         return Reply(_describe(*found), document=[_document(*found)])
     listeners = _listeners(control)
-    document = [_document(one, member) for one in listeners for member in one.members.values()]
+    document = [_document(one, member) for one in listeners for member in one.roll]
     return Reply(_print_all(listeners), document=document)
 
 
@@ -126,7 +127,7 @@ def _print_all(listeners: list[WireguardListener]) -> list[str]:
         discards = listener.discards
         if discards:
             lines += ["  discards: " + ", ".join(f"{n} {reason}" for reason, n in discards.most_common())]
-        for member in listener.members.values():
+        for member in listener.roll:
             lines += ["", *_describe(listener, member)]
     return lines
 
@@ -162,29 +163,48 @@ def _discards(listener: WireguardListener, member: Member) -> Counter[str]:
 
 @command(
     "peer/add",
-    "admit a peer by its key; options: ip port=N vlan=N tagged=N,N mac=M,M macs=N address=A psk=@FILE",
+    f"admit a peer by its key, or make keys and print its file; options: {OPTIONS_HELP}",
     Word("NAME"),
-    Word("PUBKEY"),
+    Optional(Word("PUBKEY")),
     Optional(Text("OPTIONS")),
+    prints=True,
 )
-def add(control: Control, session: Session, name: str, key: str, options: str | None) -> None:
-    """Admit a peer that made its own keys. Its port is its own from now on."""
+async def add(control: Control, session: Session, name: str, key: str | None, rest: str | None) -> Reply:
+    """Admit a peer. Its port is its own from now on.
+
+    Either it made its own keys, or we make them: then what it needs is printed, its private key included,
+    which is kept nowhere else.
+    """
     listener = _first(control, name)
-    section = read_options(name, key, options or "")
+    key, options = split_key(key, rest)
+    section = read_options(name, key, options)
     try:
-        listener.add(section)
+        if key is None:
+            return _show(name, await listener.invitations.make_keys(section))
+        await listener.roll.add(section)
     except _FAILED as error:
         raise CommandError(errno.EIO, str(error)) from None
+    return Reply(document={"name": name, "token": None, "configuration": None})
+
+
+def _show(name: str, made: tuple[PeerSection, Config]) -> Reply:
+    section, config = made
+    return show_stock(name, config) if section.carries == "ip" else show_own(name, config)
 
 
 @command("peer/remove", "revoke a peer, at once", Word("NAME"))
-def remove(control: Control, session: Session, name: str) -> None:
+async def remove(control: Control, session: Session, name: str) -> Reply:
     """Revoke a peer by its name or key; a session that it has ends."""
+    from vport.links.wireguard_member import Origin
+
     listener, member = _find(control, name)
     try:
-        listener.remove(member)
+        await listener.roll.remove(member)
     except LinkError as error:
         raise CommandError(errno.EIO, f"it is out, but may come back with a restart: {error}") from None
+    if member.origin is Origin.CONFIGURATION:
+        return Reply(detail="out, until the configuration is read again: take it out there, or config/save")
+    return Reply()
 
 
 @command(
@@ -194,15 +214,14 @@ def remove(control: Control, session: Session, name: str) -> None:
     Optional(Text("OPTIONS")),
     prints=True,
 )
-def invite(control: Control, session: Session, name: str, rest: str | None) -> Reply:
+async def invite(control: Control, session: Session, name: str, rest: str | None) -> Reply:
     """Invite a peer."""
     listener = _first(control, name)
     section = read_options(name, None, rest or "")
-    is_stock = section.mode == "ip"
     try:
-        if is_stock:
-            return _show_config(name, listener.invitations.invite_stock(section))
-        invitation = listener.invitations.invite(section)
+        if section.carries == "ip":
+            return _show(name, await listener.invitations.make_keys(section))
+        invitation = await listener.invitations.invite(section)
     except _FAILED as error:
         raise CommandError(errno.EIO, str(error)) from None
     token = invitation.encode()
@@ -214,19 +233,6 @@ def invite(control: Control, session: Session, name: str, rest: str | None) -> R
         "The token works once: the machine makes a key of its own, which never leaves it.",
     ]
     return Reply(lines, document={"name": name, "token": token, "configuration": None})
-
-
-def _show_config(name: str, config: Config) -> Reply:
-    """Show a stock client's file, and the same as a QR code that WireGuard's apps read."""
-    import segno
-
-    from vport.wireguard.config import format_config
-
-    text = format_config(config, for_stock=True)
-    picture = io.StringIO()
-    segno.make_qr(text, error="l").terminal(out=picture, compact=True)
-    lines = [*text.splitlines(), "", *picture.getvalue().splitlines()]
-    return Reply(lines, document={"name": name, "token": None, "configuration": text})
 
 
 MENU: Final = Menu("peer", "WIREGUARD PEER MENU", (print_peers, add, remove, invite))

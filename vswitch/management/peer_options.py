@@ -23,6 +23,32 @@ _KEYS: Final = {
 }
 """What an option is called in a file."""
 
+_KEY_SIZE: Final = 44  # characters of a key
+
+OPTIONS_HELP: Final = (
+    "ip port=N vlan=N tagged=N,N mac=M,M macs=N address=A keepalive=N broadcasts=on psk=@FILE"
+)
+
+
+def split_key(word: str | None, rest: str | None) -> tuple[str | None, str]:
+    """Give the public key and the options of what follows a peer's name; ``word`` is the one or the other.
+
+    An option has something behind its ``=``, a key in base64 has not.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    if word is None:
+        return None, ""
+    if word == "ip" or word.partition("=")[2]:
+        return None, f"{word} {rest or ''}"
+    if len(word) != _KEY_SIZE:
+        raise SettingsError(
+            f"PUBKEY must be {_KEY_SIZE} characters of base64, as vport pubkey prints them; "
+            f"without it, keys are made, and options may follow: {OPTIONS_HELP}"
+        )
+    return word, rest or ""
+
 
 def read_options(name: str, public_key: str | None, text: str) -> PeerSection:
     """Make a peer of its name, its key and the options in ``text``; without a key it has a placeholder.
@@ -30,7 +56,7 @@ def read_options(name: str, public_key: str | None, text: str) -> PeerSection:
     Raises:
         SettingsError: an option is unknown, or not what it must be.
     """
-    from vport.wireguard.config import parse_peers
+    from vport.wireguard.config_file import parse_peers
 
     if "#" in name or not name.isprintable():
         raise SettingsError(f"{name!r} is no name: it has a # or what cannot be printed")
@@ -49,6 +75,8 @@ def read_options(name: str, public_key: str | None, text: str) -> PeerSection:
         (section,) = parse_peers("\n".join(lines))
     except SettingsError as error:
         raise SettingsError(str(error).partition(": ")[2]) from None  # there are no lines to speak of
+    if mode == "ip" and (section.tagged_vlans or section.macs or section.max_macs):
+        raise SettingsError("tagged, mac and macs are not for a stock client: it is one station, untagged")
     return section
 
 

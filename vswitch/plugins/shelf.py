@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
-from vport.errors import CommandError, LinkError, RefusedError, SettingsError
+from vport.errors import CommandError, FrameError, LinkError, RefusedError, SettingsError
+from vport.offload import plain
 from vport.shell.command import Reply
 from vport.shell.message import Message
-from vport.train import Train
+from vport.train import SLICES, Train
 from vswitch.management.control import PluginInfo
 from vswitch.plugins.api import Plugin
 from vswitch.plugins.loader import find_plugin
@@ -183,6 +184,12 @@ class PluginShelf:
 
     def _through(self, hooks: tuple[tuple[_Loaded, Hook], ...], port: Port, train: Train) -> Train | None:
         """Show a train to the plugins in turn; give what is left of it, ``train`` itself when all of it."""
+        if train.offload is SLICES:
+            try:
+                train = plain(train)
+            except FrameError:
+                port.discard(DiscardReason.MALFORMED, train)
+                return None
         lent = _read_only(train)
         for held, hook in hooks:
             try:

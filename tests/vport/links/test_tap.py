@@ -373,6 +373,7 @@ async def test_joined_train_reaches_the_device_in_few_writes(left: str) -> None:
         if not link.features & TapOffload.USO4:
             pytest.skip("this kernel has no UDP segmentation on TAP (Linux 6.2)")
         link.transmit(Train(datagrams(payloads), 106))
+        link.flush()
         (device,) = json.loads(inside(left, "ip", "-s", "-j", "link", "show", "dev", "tap0"))
 
     assert device["stats64"]["rx"]["packets"] == 1
@@ -385,6 +386,7 @@ async def test_frame_shorter_than_its_header_is_discarded(left: str) -> None:
     with await tap("tap0", left) as link:
         link.transmit(lone(bytes(13)))
         link.transmit(Train(bytes(2 * 60 + 3), 60))
+        link.flush()
 
     assert link.discards == Counter({"undersized": 2})
 
@@ -394,6 +396,7 @@ async def test_device_set_down_discards_and_runs_on(left: str) -> None:
         async with collecting(link) as sink:
             inside(left, "ip", "link", "set", "tap0", "down")
             link.transmit(Train(datagrams([bytes(64)] * 3), 106))
+            link.flush()
             assert link.discards == Counter({"device-down": 3})
 
             inside(left, "ip", "link", "set", "tap0", "up")
@@ -412,6 +415,7 @@ async def test_deleted_device_ends_the_run_with_its_name(left: str) -> None:
                 await trio.sleep_forever()
 
     link.transmit(lone(bytes(60)))
+    link.flush()
     assert link.discards == Counter({"closed": 1})
 
 

@@ -11,7 +11,8 @@ import trio
 
 from tests.vport.links.udp_parts import Recorder, Switch, eventually, frame, serving
 from vport.errors import LinkError
-from vport.ethernet import MacAddress, loopback_test_frame
+from vport.ethernet import MacAddress
+from vport.greeting import greeting
 from vport.links.datagrams import SOL_UDP, UDP_GRO, SocketAddress
 from vport.links.udp import UdpClient, open_udp_client
 from vport.locator import UdpLocator
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 STATION = MacAddress(bytes.fromhex("020000000042"))
-ANNOUNCEMENT = loopback_test_frame(STATION)
+ANNOUNCEMENT = greeting(STATION)
 BOTH = pytest.mark.parametrize("batches", [True, False], ids=["batches", "plain"])
 HOSTS = pytest.mark.parametrize("host", ["127.0.0.1", "::1"], ids=["ipv4", "ipv6"])
 
@@ -148,7 +149,7 @@ async def test_locator_says_whom_to_announce() -> None:
             locator = UdpLocator(host="127.0.0.1", port=listener.address[1], mac=other)
             async with running(await open_udp_client(locator)):
                 await switch.until_links(1)
-                assert await switch.places[0].until_frames(1) == [loopback_test_frame(other)]
+                assert await switch.places[0].until_frames(1) == [greeting(other)]
 
 
 def test_client_without_station_announces_one_of_its_own() -> None:

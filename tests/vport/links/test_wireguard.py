@@ -83,7 +83,7 @@ class Lan:
         return client, heard
 
     def is_here(self, name: str) -> bool:
-        member = self.listener.find(name)
+        member = self.listener.roll.find(name)
         return member is not None and member.link.attachment is not None
 
 
@@ -157,7 +157,7 @@ async def test_same_key_from_two_places_the_latest_is_answered(tmp_path: Path) -
         other.flush()
         await until(lambda: frame(b"\xff" * 6, B, b"who hears") in twin_heard.sent)
         assert frame(b"\xff" * 6, B, b"who hears") not in first_heard.sent
-        member = net.listener.find("a")
+        member = net.listener.roll.find("a")
         assert member is not None
         assert len(net.fabric.bridge.ports.get(member.profile.number or 0).endpoints) == 1  # type: ignore[union-attr]  # it exists
         for client in (first, other, twin):

@@ -108,12 +108,13 @@ async def serving(
     port: int = 0,
     idle: float = 300.0,
     batches: bool = True,
+    offload: bool = True,
     calm: float = CALM,
 ) -> AsyncIterator[UdpListener]:
     """Serve a listener."""
-    locator = UdpLocator(host=host, port=port, idle=idle)
+    locator = UdpLocator(host=host, port=port, idle=idle, offload=offload)
     opened = await open_udp_listener(locator)
-    listener = UdpListener(opened._sock, locator, batches=batches, calm=calm)
+    listener = UdpListener(opened._sock, locator, segmentation=offload, batches=batches, calm=calm)
     with listener:
         async with trio.open_nursery() as nursery:
             await nursery.start(listener.serve, switch.accept)

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vport.errors import SettingsError
-from vport.wireguard.config import Config, HostPort, PeerSection, format_config, parse, parse_endpoint
+from vport.wireguard.config import Config, HostPort, PeerSection
+from vport.wireguard.config_file import format_config, parse
+from vport.wireguard.config_values import parse_endpoint
 from vport.wireguard.keys import PresharedKey, PrivateKey, PublicKey
 from vport.wireguard.settings import Mode
 

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vport.errors import FrameError, SettingsError
-from vport.wireguard.config import HostPort, format_config, parse
+from vport.wireguard.config import HostPort
+from vport.wireguard.config_file import format_config, parse
 from vport.wireguard.invitation import (
     Invitation,
     config_of,

@@ -6,7 +6,8 @@ import pytest
 
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, Vid
-from vswitch.guards.mac_limit import LimitAction, LimitExceeded, MacLimit, MacLimitSettings
+from vport.profile import PortProfile
+from vswitch.guards.mac_limit import LimitAction, LimitExceeded, MacLimit, MacLimitSettings, limit_of
 
 VID = Vid(0)
 MAC = MacAddress(bytes.fromhex("020000000001"))
@@ -83,3 +84,13 @@ def test_shutdown_without_recovery_waits_for_the_link() -> None:
 def test_settings_name_what_is_wrong(changes: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="is not within"):
         MacLimitSettings(**changes)
+
+
+def test_profile_limits_what_it_names() -> None:
+    assert limit_of(PortProfile(number=3, pvid=Vid(10))) is None
+    assert limit_of(PortProfile(max_macs=2)) == MacLimitSettings(limit=2)
+    for profile in (PortProfile(macs=frozenset({MAC})), PortProfile(station=MAC)):
+        limit = limit_of(profile)
+        assert limit is not None
+        assert MacLimit(limit).allows(MAC)
+        assert not MacLimit(limit).allows(bytes(6))

@@ -106,7 +106,7 @@ def switch() -> SmallSwitch:
     return made
 
 
-NEED_WIREGUARD = {"peer/invite"}  # see test_peer
+NEED_WIREGUARD = {"peer/add", "peer/invite"}  # see test_peer
 
 
 @pytest.mark.parametrize(("line", "named"), list(cases()), ids=lambda text: text[:50])

@@ -104,6 +104,34 @@ def test_what_may_stand_at_the_cursor(
     assert (source.command if isinstance(source, Listed) else None) == command
 
 
+OURS = parse_help(help_lines(switch_catalog().entries()))
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("peer/remove ", ["laptop", "phone"]),
+        ("peer/print l", ["laptop", "phone"]),
+        ("peer/add ", None),
+        ("peer/invite ", None),
+        ("peer/add new ", "ip"),
+        ("peer/add new key po", "port="),
+        ("peer/add new key port=7 vl", "vlan="),
+        ("peer/invite new ip por", "port="),
+    ],
+)
+def test_peers_and_their_options_are_completed(line: str, found: str | list[str] | None) -> None:
+    _, source = at_cursor(OURS, line)
+    match source:
+        case Listed():
+            assert source.command == "peer/print"
+            assert source.read(["peer: x", "  name: laptop", "", "  name: phone"]) == found
+        case Fixed():
+            assert found in source.words
+        case _:
+            assert found is None
+
+
 def test_menus_are_completed_before_what_is_in_them() -> None:
     assert [name for name, _ in command_candidates(VDE, "")] == [
         "ds/", "help", "shutdown", "load", "debug/", "hash/", "port/", "vlan/",

@@ -10,8 +10,10 @@ import pytest
 from tests.vswitch.management.small_switch import SmallSwitch
 from tests.vswitch.management.test_menus import Operator
 from vport.ethernet import BROADCAST, MacAddress, Vid
+from vport.profile import PortProfile
 from vport.train import lone
 from vswitch.guards import LimitAction, LimitExceeded, MacFlapping, StormKind
+from vswitch.guards.mac_limit import LIMIT_MAX
 from vswitch.guards.port_guards import Shut, ShutReason
 from vswitch.management.messages import describe
 from vswitch.topology_events import (
@@ -240,3 +242,16 @@ def test_events_read_as_messages_and_in_the_log(
     assert (message.category.tag, message.text) == (tag, text)
     assert log_line(event) == line
     assert is_warning(event) is warns
+
+
+def test_stations_that_alone_may_be_there_stay_the_only_ones() -> None:
+    switch = SmallSwitch()
+    mac = A
+    port = switch.bridge.reserve(PortProfile(number=2, macs=frozenset({mac})))
+    ask = Operator(switch)
+    for command, limit in (("guard/maclimit 2 5", 5), ("guard/maclimit 2 0", LIMIT_MAX)):
+        assert ask(command)[0] == 0
+        assert port.mac_limit is not None
+        assert port.mac_limit.settings.limit == limit
+        assert port.mac_limit.settings.allowed == {mac}
+    assert ask("guard/print 2")[1][-1].endswith(" only=02:00:00:00:00:0a")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from ipaddress import ip_interface
+from ipaddress import ip_interface, ip_network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +14,14 @@ from tests.vswitch.management.small_switch import SmallSwitch
 from tests.vswitch.management.test_bad_input import documented_keys, run
 from vport.links.binding import bind_to_all
 from vport.links.wireguard_listener import WireguardListener
-from vport.links.wireguard_settings import ListenerSettings, load_peers
-from vport.wireguard.config import Config, HostPort, PeerSection, parse
+from vport.links.wireguard_settings import ListenerSettings, load_peers, read_client
+from vport.locator import WireguardLocator
+from vport.locator import parse as parse_locator
+from vport.wireguard.config import Config, HostPort, PeerSection
+from vport.wireguard.config_file import parse
 from vport.wireguard.invitation import decode_token
-from vport.wireguard.keys import PrivateKey
+from vport.wireguard.keys import PresharedKey, PrivateKey
+from vport.wireguard.settings import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +95,13 @@ def test_peer_without_a_number_keeps_the_one_that_it_was_given(switch: SmallSwit
         ("peer/add new KEY vlan=5 tagged=5", 22, "tagged and untagged"),
         ("peer/add new KEY port=5", 5, "another's"),
         ("peer/add new KEY psk=secret", 22, "psk must be @FILE"),
-        ("peer/add new", 22, "PUBKEY"),
+        ("peer/add new nokey port=7", 22, "without it, keys are made"),
+        ("peer/add new color=red", 22, "'color=red' is no option"),
+        ("peer/add new port=5", 5, "another's"),
+        ("peer/add new psk=secret", 22, "psk must be @FILE"),
+        ("peer/add new address=10.9.9.9", 22, "no address of the LAN"),
+        ("peer/add new ip tagged=5", 22, "tagged"),
+        ("peer/add", 22, "NAME is missing"),
         ("peer/remove nobody", 2, "no peer 'nobody'"),
         ("peer/remove filed", 22, "stands in a file"),
         ("peer/print nobody", 2, "no peer"),
@@ -107,7 +117,54 @@ def test_what_cannot_be_done_says_why_and_changes_nothing(
     assert detail in reply.detail
     assert "secret" not in reply.detail.replace("no place for secrets", "")
     assert not store.exists()
-    assert len(switch.plugboard.open_listeners[0].members) == 1  # type: ignore[attr-defined]  # a WireguardListener
+    assert len(switch.plugboard.open_listeners[0].roll.members) == 1  # type: ignore[attr-defined]  # a WireguardListener
+
+
+def test_peer_that_brings_no_key_is_given_a_file_that_a_port_of_ours_reads(
+    switch: SmallSwitch, store: Path, tmp_path: Path
+) -> None:
+    shown = lines(switch, "peer/add desk port=9 vlan=10 tagged=20")
+    (kept,) = load_peers(store)
+    config = parse("\n".join(shown))
+    assert config.private_key.public == kept.public_key
+    assert (kept.name, kept.port, kept.vlan, kept.carries) == ("desk", 9, 10, Mode.ETHERNET)
+    (server,) = config.peers
+    assert server.public_key == KEY.public
+    assert server.preshared_key == kept.preshared_key
+    assert server.endpoint == HostPort(host="vs.example.net", port=51820)
+    assert config.addresses == (ip_interface("10.1.1.2/24"),)
+    assert kept.allowed_ips == (ip_network("10.1.1.2"),)
+    assert config.private_key.encode() not in store.read_text()
+    assert shown[1].endswith("sudo vport wg:///etc/wireguard/desk.conf 'tap://tapyuan?address=10.1.1.2/24'")
+    path = tmp_path / "desk.conf"
+    path.write_text("\n".join(shown))
+    path.chmod(0o600)
+    place = parse_locator(f"wg://{path}")
+    assert isinstance(place, WireguardLocator)
+    assert read_client(place).endpoint == server.endpoint
+
+
+def test_stock_client_without_a_key_is_given_its_file_as_by_an_invitation(switch: SmallSwitch) -> None:
+    shown = lines(switch, "peer/add phone ip address=10.1.1.7 broadcasts=on")
+    assert any("▄" in line for line in shown)
+    config = parse("\n".join(line for line in shown if line.isascii()))
+    assert config.addresses == (ip_interface("10.1.1.7/32"),)
+    assert "  mode: ip, port 1, VLAN 0, absent" in lines(switch, "peer/print phone")
+
+
+def test_preshared_key_of_a_file_is_the_one_that_is_given_out(switch: SmallSwitch, tmp_path: Path) -> None:
+    psk, path = PresharedKey.generate(os.urandom), tmp_path / "psk"
+    path.write_text(psk.encode())
+    path.chmod(0o600)
+    shown = lines(switch, f"peer/add desk psk=@{path}")
+    assert f"PresharedKey = {psk.encode()}" in shown
+    assert run(switch, f"peer/invite visitor psk=@{path}").errno == 0
+    assert decode_token(lines(switch, "peer/invite b psk=@" + str(path))[2].split()[-1]).preshared_key == psk
+
+
+def test_peer_with_a_key_is_added_without_a_word(switch: SmallSwitch) -> None:
+    reply = run(switch, f"peer/add alice {new_key()} vlan=10")
+    assert (reply.errno, reply.lines, reply.detail) == (0, None, "")
 
 
 def test_removed_peer_gives_back_its_port(switch: SmallSwitch, store: Path) -> None:
@@ -142,7 +199,8 @@ def test_invited_phone_gets_a_file_and_the_next_address(switch: SmallSwitch) -> 
 
 def test_documents_are_those_of_the_readme(switch: SmallSwitch) -> None:
     documented = documented_keys()
-    for command in ("peer/invite a", "peer/invite b ip", "peer/print"):
+    commands = ("peer/invite a", "peer/invite b ip", "peer/add c", f"peer/add d {new_key()}", "peer/print")
+    for command in commands:
         document = json.loads("\n".join(lines(switch, f"{command} -j")))
         for one in document if isinstance(document, list) else [document]:
             assert set(one) == documented[command.split()[0]]

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 from errno import EEXIST, EINVAL, EIO, ENOENT
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 import trio
 
+from tests.vport.flows import Flow
 from tests.vswitch.links_in_memory import RecordingLink
 from tests.vswitch.management.small_switch import SmallSwitch
 from vport.ethernet import BROADCAST
 from vport.shell.command import Command, Menu, Reply, Session, command, execute
 from vport.shell.message import Category
-from vport.train import Train, lone
+from vport.slices import slice_up
+from vport.train import SLICES, Train, lone
 from vswitch.plugins import Plugin, PluginHost
+from vswitch.ports import DiscardReason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +70,16 @@ class Rewriter(Plugin):
 
     def egress(self, port: Port, train: Train) -> Train | None:
         return Train(bytes(train.data[:-1]) + b"!", train.frame_size)
+
+
+class Witness(Plugin):
+    name = "witness"
+    help = "keeps what comes in"
+    seen: ClassVar[list[Train]] = []
+
+    def ingress(self, port: Port, train: Train) -> Train | None:
+        self.seen.append(train.copy())
+        return train
 
 
 class Vandal(Plugin):
@@ -159,6 +172,22 @@ def test_filter_replaces_what_leaves() -> None:
     lan = Lan()
     lan.switch.plugins.start(Rewriter)
     assert lan.send() == [FRAME[:-1] + b"!"]
+
+
+def test_plugins_see_frames_where_slices_come_in() -> None:
+    lan = Lan()
+    lan.switch.plugins.start(Witness)
+    data, header = Flow().superframe(bytes(3000), 1000)
+    made = slice_up(Train(data, 1054, header))
+    assert made is not None
+
+    lan.places[0].deliver(made)
+    lan.places[0].deliver(Train(bytes([*made.data[:6], 3]) + bytes(53), 60, SLICES))  # no slice at all
+    lan.places[0].flush()
+
+    assert [bytes(one) for one in Witness.seen.pop().frames()] == list(Flow().frames(bytes(3000), 1000))
+    assert not Witness.seen
+    assert lan.places[0].endpoint.port.counters.discards[DiscardReason.MALFORMED] == 1
 
 
 def test_plugin_that_writes_into_a_frame_is_unloaded_and_the_frame_is_whole() -> None:
