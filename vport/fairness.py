@@ -82,9 +82,9 @@ class Pace:
     """Adapts how much one turn takes to how long turns last.
 
     A lone frame costs microseconds, one that is flooded to a thousand peers a thousand times that. Turns are
-    timed by the wall clock, as asking for processor time costs as much as forwarding a frame; so one long turn
-    may only mean that another process had the processor, and it takes two in a row, or one so long that no
-    scheduler does that, to shorten the next.
+    timed by the wall clock, because to ask for processor time costs as much as to forward a frame. So one long
+    turn may only mean that another process had the processor: it takes two in a row to shorten the next, or
+    one longer than any process has to wait.
 
     Args:
         most: what a turn takes when that is quickly done.
