@@ -82,7 +82,7 @@ class Pace:
     """Adapts how much one turn takes to how long turns last.
 
     A lone frame costs microseconds, one that is flooded to a thousand peers a thousand times that. Turns are
-    timed by the wall clock, because to ask for processor time costs as much as to forward a frame. So one long
+    timed by the wall clock, because to ask for processor time costs as much as to forward a frame. One long
     turn may only mean that another process had the processor: it takes two in a row to shorten the next, or
     one longer than any process has to wait.
 
