@@ -126,13 +126,7 @@ def _parts(train: Train) -> Iterator[tuple[Shape, Buffer]]:
     shape = _shape(data, stride)
     for at in range(0, len(data), stride):
         frame = data[at : at + stride]
-        if len(frame) == stride:
-            own = _shape(frame, stride)
-        else:
-            layout = _layout(frame)
-            if layout is None or len(frame) <= layout.payload:
-                raise FrameError(f"{len(frame)} bytes are no slice")
-            own = shape_of(layout, stride - layout.payload)
+        own = _shape(frame, stride)
         head = bytearray(frame[: own.layout.payload])
         offset = get_word(head, own.offset_at)[0]
         own.blank(head)

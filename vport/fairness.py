@@ -21,7 +21,8 @@ PATIENCE: Final = 0.05  # seconds beyond that, added up
 WINDOW: Final = 1.0  # seconds over which they are added up
 UNEQUAL: Final = 4  # times the frames of the least active member that make the most active one a burden
 
-TURN: Final = 0.001  # seconds of processor time that a turn may last
+TURN: Final = 0.001  # seconds that a turn may last
+TOO_LONG: Final = 0.01  # seconds; a process that has to wait for the processor waits 3 or 4 ms
 
 
 class Crowding(Generic[T]):
@@ -80,7 +81,10 @@ class Crowding(Generic[T]):
 class Pace:
     """Adapts how much one turn takes to how long turns last.
 
-    A lone frame costs microseconds, one that is flooded to a thousand peers a thousand times that.
+    A lone frame costs microseconds, one that is flooded to a thousand peers a thousand times that. Turns are
+    timed by the wall clock, because to ask for processor time costs as much as to forward a frame. One long
+    turn may only mean that another process had the processor: it takes two in a row to shorten the next, or
+    one longer than any process has to wait.
 
     Args:
         most: what a turn takes when that is quickly done.
@@ -89,15 +93,20 @@ class Pace:
         limit: what the next turn may take, 1 to ``most``.
     """
 
-    __slots__ = ("_most", "limit")
+    __slots__ = ("_most", "_was_long", "limit")
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._was_long = False
         self.limit = most
 
     def took(self, seconds: float) -> None:
-        """Note how much processor time a turn took."""
+        """Note how much time a turn took."""
         if seconds > TURN:
-            self.limit = max(1, self.limit // 2)
-        elif seconds < TURN / 4 and self.limit < self._most:
+            if self._was_long or seconds > TOO_LONG:
+                self.limit = max(1, self.limit // 2)
+            self._was_long = True
+            return
+        self._was_long = False
+        if seconds < TURN / 2 and self.limit < self._most:
             self.limit = min(self._most, self.limit * 2)

@@ -1,7 +1,7 @@
 """Figures of the offload code alone: ``python tests/bench/bench_offload.py``.
 
-Microseconds for one call, the best of several rounds: cutting and joining 64 kB, checksums of trains of
-small frames, runs, tags.
+Microseconds for one call, the best of several rounds: cutting and joining 64 kB, slicing and assembling it,
+checksums of trains of small frames, runs, tags.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import struct
 import timeit
 from typing import TYPE_CHECKING
 
+from vport.assembly import assemble
 from vport.checksum import checksum, complete_checksums, ones_sum, pseudo_sum, put_word
 from vport.offload import NO_OFFLOAD, TapOffload, VirtioNetHeader, cut, from_tap, join
+from vport.slices import slice_up
 from vport.tagging import pop_tag, push_tag
 from vport.train import Train, runs
 
@@ -70,6 +72,11 @@ def bench_superframes() -> None:
             report(f"read, {what}", lambda read=read: from_tap(read))
             report(f"cut, {what}", lambda data=data, header=header: cut(data, header))
             report(f"join, {what}", lambda train=train: join(train, EVERYTHING))
+            whole = Train(data, len(data), header)
+            slices = slice_up(whole)
+            assert slices is not None
+            report(f"slice, {what}", lambda whole=whole: slice_up(whole))
+            report(f"assemble, {what}", lambda slices=slices: assemble(slices))
     small = cut(*superframe(4, 17, 22, 22 * 1000))
     report("join, UDP over IPv4, 1000 × 64", lambda: join(small, EVERYTHING), calls=50)
 

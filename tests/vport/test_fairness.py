@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from vport.fairness import BURST, PATIENCE, TURN, UNEQUAL, WINDOW, Crowding, Pace
+from vport.fairness import BURST, PATIENCE, TOO_LONG, TURN, UNEQUAL, WINDOW, Crowding, Pace
 
 LONG = BURST + PATIENCE  # how long a queue is full before somebody is named
 MOMENT = 0.001
@@ -94,16 +94,33 @@ def test_long_turns_halve_the_next_down_to_one() -> None:
     pace = Pace(8)
 
     limits = []
-    for _ in range(5):
+    for _ in range(6):
         pace.took(TURN * 1.1)
         limits.append(pace.limit)
 
-    assert limits == [4, 2, 1, 1, 1]
+    assert limits == [8, 4, 2, 1, 1, 1]
+
+
+def test_one_long_turn_may_be_another_process_and_changes_nothing() -> None:
+    pace = Pace(8)
+
+    for _ in range(3):
+        pace.took(TURN * 4)
+        pace.took(TURN / 2)
+
+    assert pace.limit == 8
+
+
+def test_turn_longer_than_any_process_waits_halves_the_next_at_once() -> None:
+    pace = Pace(8)
+    pace.took(TOO_LONG * 1.1)
+
+    assert pace.limit == 4
 
 
 def test_short_turns_double_the_next_up_to_the_most() -> None:
     pace = Pace(10)
-    for _ in range(4):
+    for _ in range(5):
         pace.took(TURN * 2)
 
     limits = []
@@ -117,6 +134,7 @@ def test_short_turns_double_the_next_up_to_the_most() -> None:
 def test_turns_of_about_the_right_length_change_nothing() -> None:
     pace = Pace(8)
     pace.took(TURN * 2)
-    pace.took(TURN / 2)
+    pace.took(TURN * 2)
+    pace.took(TURN * 0.6)
 
     assert pace.limit == 4

@@ -183,13 +183,13 @@ class UdpListener(Listener):
         """Deliver a bounded batch of what has come; return whether more may be waiting."""
         if intake.sock.fileno() < 0:
             return False
-        started = time.thread_time()
+        started = time.perf_counter()
         arrivals, more = intake.inbox.receive(intake.pace.limit)
         if self._backlogs and intake is self._shared:
             arrivals = self._without_backlogs(arrivals)
         if arrivals:
             self._deliver(arrivals, accept)
-        intake.pace.took(time.thread_time() - started)
+        intake.pace.took(time.perf_counter() - started)
         if more:
             self._crowd(intake, arrivals, accept, nursery)
         elif intake is self._shared:

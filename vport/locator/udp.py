@@ -48,7 +48,7 @@ class UdpLocator(Locator):
     keepalive: float = option(
         20.0, seconds(0.1, 1e6), "calling: announce oneself after so much silence", "SECONDS", "{:g}".format
     )
-    offload: bool = flag(True, "send and receive many frames with one system call")
+    offload: bool = flag(True, "many frames with one system call; superframes whole to who knows them")
     local: tuple[str, int] | None = option(
         None,
         host_and_port,
