@@ -1,4 +1,4 @@
-"""What two ends of a UDP link tell each other about themselves, beyond that they are there.
+"""What two ends of a tunnel tell each other about themselves, beyond that they are there.
 
 An end that knows slices (``vport.slices``) says so in the frame with which a port announces itself
 (``ethernet.loopback_test_frame``): whoever does not know what stands in its payload takes it for the
@@ -8,6 +8,7 @@ slices to the other, until the last greeting is ``LEASE`` old: something else ma
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from vport.ethernet import HEADER_SIZE, MINIMUM_FRAME_SIZE, EtherType, loopback_test_frame
@@ -40,3 +41,38 @@ def answer(frame: Buffer) -> bytes | None:
     if frame[_AT : _AT + len(_OFFER)] != _OFFER:
         return None
     return b"".join((frame[:_AT], _ANSWER, frame[_AT + len(_ANSWER) :]))
+
+
+class Acquaintance:
+    """What one end knows of the other by its greetings. Times are monotonic seconds.
+
+    Attributes:
+        knows_slices: whether superframes are sent to it as slices.
+        offered_at: when we greeted it last.
+    """
+
+    __slots__ = ("_greeted_at", "knows_slices", "offered_at")
+
+    def __init__(self) -> None:
+        self.knows_slices = False
+        self.offered_at = -inf
+        self._greeted_at = -inf
+
+    def greeted(self, frame: Buffer, now: float) -> bytes | None:
+        """Take note of a greeting; give the answer, None where it was one itself."""
+        self.knows_slices = True
+        self._greeted_at = now
+        return answer(frame)
+
+    def expire(self, now: float) -> None:
+        """See whether the latest greeting still holds."""
+        if self.knows_slices and now - self._greeted_at > LEASE:
+            self.knows_slices = False
+
+    def forget(self) -> None:
+        """Start anew: something else may be there now."""
+        self.knows_slices = False
+
+    def is_offer_due(self, now: float) -> bool:
+        """Whether a link in use needs another greeting of ours."""
+        return now >= self.offered_at + INTERVAL

@@ -17,7 +17,7 @@ from vport.announcing import STALE_NAME, Announcer
 from vport.backoff import Backoff
 from vport.errors import LinkError
 from vport.ethernet import HEADER_SIZE, loopback_test_frame, random_mac
-from vport.greeting import GREETING_SIZE, INTERVAL, LEASE, answer, greeting, is_greeting
+from vport.greeting import GREETING_SIZE, answer, greeting, is_greeting
 from vport.links.base import Link, Sink
 from vport.links.datagrams import (
     Resolver,
@@ -61,10 +61,9 @@ class Session:
             sock, self._send_failed, segmentation=client.segmentation, batches=client.batches
         )
         self.destination = self.outbox.destination(None, client.discards, b"")
+        self.acquaintance = self.destination.acquaintance
         self.opened_at = time.monotonic()
         self.announcer = Announcer(keepalive, self.opened_at)
-        self.offered_at = self.opened_at  # when the latest greeting went
-        self.greeted_at = self.opened_at  # when the latest one came
         # Two ends that call each other start at different times: until the other is there, "refused" is
         # no reason to hang up, or each would call while the other does not listen.
         self._waits = client.is_bound
@@ -299,12 +298,11 @@ class UdpClient(Link):
         """Take note of a greeting and answer it; tell whether it was an answer itself, and so for us only."""
         if not is_greeting(frame):
             return False
-        reply = answer(frame)
-        if self._locator.offload:
-            session.greeted_at = time.monotonic()
-            session.destination.knows_slices = True
-            if reply is not None:
-                session.send(reply)
+        if not self._locator.offload:
+            return answer(frame) is None
+        reply = session.acquaintance.greeted(frame, time.monotonic())
+        if reply is not None:
+            session.send(reply)
         return reply is None
 
     async def _upkeep(self, session: Session, backoff: Backoff) -> None:
@@ -314,8 +312,7 @@ class UdpClient(Link):
             now = time.monotonic()
             if session.announcer.is_due(now) or self._is_greeting_due(session, now):
                 self._announce(session)
-            if now - session.greeted_at > LEASE:
-                session.destination.knows_slices = False
+            session.acquaintance.expire(now)
             if not session.settled and session.works(now):
                 session.settled = True
                 backoff.reset()
@@ -331,13 +328,13 @@ class UdpClient(Link):
     def _announce(self, session: Session) -> None:
         station = self.announced_station
         session.send(greeting(station) if self._locator.offload else loopback_test_frame(station))
-        session.offered_at = time.monotonic()
-        session.announcer.announced(session.offered_at)
+        session.acquaintance.offered_at = now = time.monotonic()
+        session.announcer.announced(now)
 
     def _is_greeting_due(self, session: Session, now: float) -> bool:
         """Whether a connection in use needs another greeting."""
-        is_used = session.announcer.sent_at > session.offered_at
-        return self._locator.offload and is_used and now - session.offered_at >= INTERVAL
+        is_used = session.announcer.sent_at > session.acquaintance.offered_at
+        return self._locator.offload and is_used and session.acquaintance.is_offer_due(now)
 
     def _found(self, session: Session) -> None:
         level = logging.INFO if self._troubles or not self._was_found else logging.DEBUG

@@ -14,7 +14,7 @@ import trio
 from vport.errors import RefusedError
 from vport.ethernet import HEADER_SIZE
 from vport.fairness import Crowding
-from vport.greeting import GREETING_SIZE, LEASE, answer, is_greeting
+from vport.greeting import GREETING_SIZE, is_greeting
 from vport.links.base import Accept, Attachment, Link, Listener, Sink
 from vport.links.binding import bind_udp
 from vport.links.datagrams import (
@@ -54,7 +54,6 @@ class UdpPeer(Link):
 
     Attributes:
         heard_at: monotonic seconds when the latest datagram came.
-        greeted_at: the same for the latest greeting (``vport.greeting``).
         intake: the socket of its own that it has while it floods, else None.
     """
 
@@ -65,7 +64,7 @@ class UdpPeer(Link):
         self.discards: Counter[str] = Counter()
         self.address = address
         self.origin = origin
-        self.heard_at = self.greeted_at = 0.0
+        self.heard_at = 0.0
         self.intake: Intake | None = None
         self.attachment: Attachment
         self.destination = listener.outbox.destination(address, self.discards, local)
@@ -230,9 +229,7 @@ class UdpListener(Listener):
 
     def _greet(self, peer: UdpPeer, frame: Buffer) -> None:
         """Answer a greeting. It is the announcement of a station, too, so it goes on to the switch."""
-        peer.greeted_at = time.monotonic()
-        peer.destination.knows_slices = True
-        reply = answer(frame)
+        reply = peer.destination.acquaintance.greeted(frame, time.monotonic())
         if reply is not None:
             self.outbox.add(peer.destination, lone(reply))
             self.outbox.flush()
@@ -284,8 +281,7 @@ class UdpListener(Listener):
             await trio.sleep(min(self._idle / 4, 5.0))
             now = time.monotonic()
             for peer in self.peers:
-                if peer.greeted_at <= now - LEASE:
-                    peer.destination.knows_slices = False
+                peer.destination.acquaintance.expire(now)
                 if peer.heard_at <= now - self._idle:
                     self.forget(peer)
                     peer.attachment.detach(f"idle for {self._idle:g} s")

@@ -12,8 +12,7 @@ import trio
 from tests.vport.flows import TIMESTAMPS, Flow
 from tests.vport.links.udp_parts import Recorder, Switch, eventually, frame, serving
 from vport.ethernet import MacAddress, loopback_test_frame
-from vport.greeting import GREETING_SIZE, LEASE, answer, greeting, is_greeting
-from vport.links import udp_client, udp_listener
+from vport.greeting import GREETING_SIZE, INTERVAL, LEASE, answer, greeting, is_greeting
 from vport.links.datagrams import SOL_UDP, UDP_GRO
 from vport.links.udp import UdpClient
 from vport.links.udp_listener import UdpPeer
@@ -76,8 +75,8 @@ async def test_superframes_cross_as_slices_both_ways_once_both_ends_have_greeted
                 place = switch.places[0]
                 peer = switch.links[0]
                 assert isinstance(peer, UdpPeer)
-                await eventually(lambda: peer.destination.knows_slices)
-                await eventually(lambda: client._session and client._session.destination.knows_slices)
+                await eventually(lambda: peer.destination.acquaintance.knows_slices)
+                await eventually(lambda: client._session and client._session.acquaintance.knows_slices)
 
                 client.transmit(superframe())
                 client.flush()
@@ -155,7 +154,7 @@ async def test_slices_and_frames_that_arrive_as_one_train_are_told_apart() -> No
             client = UdpClient(UdpLocator(host="127.0.0.1", port=listener.address[1]))
             async with running(client):
                 await switch.until_links(1)
-                await eventually(lambda: client._session and client._session.destination.knows_slices)
+                await eventually(lambda: client._session and client._session.acquaintance.knows_slices)
                 ordinary = frames_of(made)[0]
                 client.transmit(Train(ordinary * 3, len(ordinary)))
                 client.transmit(made)
@@ -172,8 +171,7 @@ async def test_slices_and_frames_that_arrive_as_one_train_are_told_apart() -> No
 async def test_slices_end_when_the_far_end_greets_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(udp_client, "LEASE", 0.3)
-    monkeypatch.setattr(udp_listener, "LEASE", 0.3)
+    monkeypatch.setattr("vport.greeting.LEASE", 0.3)
     switch = Switch()
     with trio.fail_after(5):
         async with serving(switch, idle=1.0) as listener:
@@ -182,10 +180,10 @@ async def test_slices_end_when_the_far_end_greets_no_more(
                 await switch.until_links(1)
                 peer = switch.links[0]
                 assert isinstance(peer, UdpPeer)
-                await eventually(lambda: peer.destination.knows_slices)
-                await eventually(lambda: not peer.destination.knows_slices)
-                await eventually(lambda: client._session and not client._session.destination.knows_slices)
+                await eventually(lambda: peer.destination.acquaintance.knows_slices)
+                await eventually(lambda: not peer.destination.acquaintance.knows_slices)
+                await eventually(lambda: client._session and not client._session.acquaintance.knows_slices)
 
 
 def test_a_lease_outlives_lost_greetings() -> None:
-    assert LEASE > 3 * udp_client.INTERVAL
+    assert LEASE > 3 * INTERVAL
