@@ -23,6 +23,7 @@ GREETING_SIZE: Final = MINIMUM_FRAME_SIZE  # bytes of the frame
 _ETHERTYPE: Final = EtherType.LOOPBACK.to_bytes(2, "big")
 _OFFER: Final = b"vswitch\1slices?"
 _ANSWER: Final = b"vswitch\1slices!"
+_COMMON: Final = _OFFER[:-1]
 _AT: Final = HEADER_SIZE + 6  # behind skip count, function and receipt number
 
 
@@ -34,6 +35,12 @@ def greeting(station: MacAddress) -> bytes:
 def is_greeting(frame: Buffer) -> bool:
     """Whether a frame of ``GREETING_SIZE`` bytes is a greeting, or an answer to one."""
     return frame[12:HEADER_SIZE] == _ETHERTYPE and bytes(frame[_AT : _AT + len(_OFFER)]) in {_OFFER, _ANSWER}
+
+
+def may_have_greetings(data: Buffer, frame_size: int) -> bool:
+    """Whether any of the frames may be a greeting: on its way it may have been joined with others."""
+    is_possible = frame_size == GREETING_SIZE or len(data) % frame_size == GREETING_SIZE
+    return is_possible and _COMMON in bytes(data)
 
 
 def answer(frame: Buffer) -> bytes | None:

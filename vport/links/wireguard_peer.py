@@ -10,20 +10,20 @@ import trio
 
 from vport import offload
 from vport.errors import FrameError
-from vport.greeting import GREETING_SIZE, Acquaintance, is_greeting
+from vport.greeting import GREETING_SIZE, Acquaintance, is_greeting, may_have_greetings
 from vport.links.base import Link
 from vport.slices import tell_apart
-from vport.train import SLICES, lone
+from vport.train import SLICES, Train, lone
 from vport.wireguard.fitting import SYN_LIMIT, Fitting
 from vport.wireguard.mtu import DEFAULT_UNDERLAY, frame_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vport.ethernet import Buffer
     from vport.links.base import Attachment, Sink
     from vport.links.wireguard_socket import WireguardSocket
     from vport.profile import PortProfile
-    from vport.train import Train
     from vport.wireguard.ip_station import IpStation
     from vport.wireguard.peer import Peer
 
@@ -102,10 +102,14 @@ class EthernetTunnel:
 
         What they say of segment sizes holds for the way back. A greeting is answered; answers end here.
         """
+        if may_have_greetings(train.data, train.frame_size):
+            frames = [frame for frame in train.frames() if not self._is_answer(frame)]
+            if not frames:
+                return []
+            if len(frames) < train.count:
+                train = Train(b"".join(frames), train.frame_size)
         if train.frame_size > SYN_LIMIT:
             return tell_apart(train.data, train.frame_size)
-        if len(train.data) == GREETING_SIZE and is_greeting(train.data) and self._is_answer(train):
-            return []
         try:
             found = tell_apart(train.data, train.frame_size)
             return [self.fitting.clamp(_without_slices(part)) for part in found]
@@ -113,9 +117,11 @@ class EthernetTunnel:
             self._discards["malformed"] += train.count
             return []
 
-    def _is_answer(self, train: Train) -> bool:
+    def _is_answer(self, frame: Buffer) -> bool:
         """Take note of a greeting and answer it; tell whether it was an answer itself."""
-        reply = self.acquaintance.greeted(train.data, self._socket.now())
+        if len(frame) != GREETING_SIZE or not is_greeting(frame):
+            return False
+        reply = self.acquaintance.greeted(frame, self._socket.now())
         if reply is not None:
             self._socket.send_trains(self._peer, [lone(reply)])
         return reply is None

@@ -9,7 +9,7 @@ import trio
 from tests.vport.flows import TIMESTAMPS, Flow
 from tests.vport.links.test_wireguard import Lan, lan, state, until
 from vport.ethernet import MacAddress, loopback_test_frame
-from vport.greeting import greeting, is_greeting
+from vport.greeting import answer, greeting, is_greeting
 from vport.links.wireguard_peer import EthernetPeer
 from vport.offload import plain
 from vport.train import SLICES, Train, lone
@@ -106,6 +106,30 @@ async def test_greeting_goes_on_to_the_switch_and_its_answer_ends_at_the_port(tm
 
             assert bytes(place.trains[0].data) == greeting(STATION)
             assert [bytes(train.data) for train in heard.trains] == [loopback_test_frame(STATION)]
+
+
+async def test_greeting_and_answer_joined_with_other_frames_are_found(tmp_path: Path) -> None:
+    offer, other = greeting(STATION), loopback_test_frame(STATION)
+    reply = answer(offer)
+    assert reply is not None
+    async with lan(tmp_path, "a") as net:
+        client, _, peer, _ = await greeted(net)
+        with client:
+            tunnel = peer._tunnel
+            for joined, rest in (
+                (other + reply + other, [other * 2]),
+                (reply + reply, []),
+                (offer + other, [offer + other]),
+            ):
+                peer.forget_greetings()
+                found = tunnel.received(Train(joined, len(other)))
+                assert [bytes(train.data) for train in found] == rest
+                assert tunnel.acquaintance.knows_slices
+
+            peer.forget_greetings()
+            found = tunnel.received(Train(bytes(90) + reply, 90))  # the shorter one at the end
+            assert [bytes(train.data) for train in found] == [bytes(90)]
+            assert tunnel.acquaintance.knows_slices
 
 
 async def test_peer_that_only_announces_itself_is_sent_frames(tmp_path: Path) -> None:
