@@ -3,9 +3,10 @@
 * ``from_tap`` makes a train of what was read: often a superframe, one oversized frame with a virtio-net
   header that says how it is to be cut and which checksum is unfinished.
 * ``plain`` gives its frames, cut and finished, to who needs frames: a UDP peer, a capture.
+* ``sendable`` gives frames or slices, as the far end of a tunnel takes them.
 * ``join`` goes the other way: a train of segments of one flow becomes a superframe for one write.
 
-Both take trains of slices, too (``vport.slices``).
+All but the first take trains of slices, too (``vport.slices``).
 
 The work is done in ``vport.segmentation`` and ``vport.coalescing``, over all frames at once; the wire
 format of the header is in ``vport.virtio_net``.
@@ -22,6 +23,7 @@ from vport.coalescing import LEAST, joined
 from vport.errors import FrameError
 from vport.segmentation import cut
 from vport.segments import IPV4, IPV6, NEEDS_CSUM, network_offset, superframe_header
+from vport.slices import slice_up
 from vport.train import SLICES, Train, lone
 from vport.virtio_net import (
     GSO_ECN,
@@ -49,6 +51,7 @@ __all__ = [
     "from_tap",
     "join",
     "plain",
+    "sendable",
 ]
 
 _NOTHING_ASKED: Final = NO_OFFLOAD.encode()
@@ -106,6 +109,23 @@ def plain(train: Train) -> Train:
         else:
             train.cut = _finished(train.data, train.offload)
     return train.cut
+
+
+def sendable(train: Train, *, slices: bool) -> Train:
+    """Give a train as a far end takes it: in slices, made once for all of them, or as frames.
+
+    A superframe that cannot be sliced comes as frames.
+
+    Raises:
+        FrameError: as ``plain``.
+    """
+    if not slices:
+        return plain(train)
+    if train.offload is SLICES or train.offload is None:
+        return train
+    if train.slices is None:
+        train.slices = slice_up(train) or plain(train)
+    return train.slices
 
 
 def _made_frames(train: Train) -> Train:

@@ -51,7 +51,7 @@ class Train:
         offload: the virtio-net header of a superframe or of a frame whose checksum is unfinished;
             ``SLICES``; None for plain frames.
         cut: the plain train that was made of this one, kept by ``vport.offload.plain``.
-        slices: what goes to far ends that know slices, kept by ``vport.links.outbox``.
+        slices: what goes to far ends that know slices, kept by ``vport.offload.sendable``.
     """
 
     __slots__ = ("_count", "cut", "data", "frame_size", "offload", "slices")

@@ -147,6 +147,22 @@ def test_stock_client_pings_and_runs_tcp_with_a_linux_host(tmp_path: Path) -> No
         assert int(client.show("latest-handshakes").split()[1]) > 0
 
 
+def test_tcp_between_two_ports_of_ours_and_a_stock_client(tmp_path: Path) -> None:
+    """Ours send each other slices; the stock client is sent packets."""
+    with lan(tmp_path, "A", "B", "C") as net:
+        net.join("A", 11)
+        net.join("B", 12)
+        net.join_stock("C")
+        one, other, phone = (net.underlay[name] for name in "ABC")
+        until_ping(one, LAN4.format(12))
+        until_ping(phone, LAN4.format(11))
+        assert tcp(one, other, LAN4.format(12)) > 5
+        until_ping(other, LAN6.format(11))
+        assert tcp(other, one, LAN6.format(11)) > 5
+        assert tcp(one, phone, LAN4.format(1)) > 5
+        assert tcp(phone, other, LAN4.format(12)) > 5
+
+
 def test_two_stock_clients_reach_each_other_over_ipv4_and_ipv6_underlays(tmp_path: Path) -> None:
     with lan(tmp_path, "A", "B") as net:
         net.join_stock("A")

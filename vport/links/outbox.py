@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from vport import offload
 from vport.errors import FrameError
+from vport.greeting import Acquaintance
 from vport.links.datagrams import IN6_PKTINFO, IN_PKTINFO, IP_PKTINFO, SOL_UDP, UDP_SEGMENT, SocketAddress
-from vport.slices import slice_up
-from vport.train import SLICES
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -41,15 +40,15 @@ class Destination:
     """A far end as the outbox knows it.
 
     Attributes:
+        acquaintance: what is known of it by its greetings.
         address: where to; None on a connected socket.
         source: control messages that set our address, none to leave it to the kernel.
         row: where a ``BatchOutbox`` keeps it in its tables.
-        knows_slices: whether superframes are sent as slices.
         segmentable: the longest frame of which a train may be sent in one piece, 0 for none.
         discards: frames not sent, by reason; shared with the link.
     """
 
-    __slots__ = ("address", "discards", "knows_slices", "row", "segmentable", "source")
+    __slots__ = ("acquaintance", "address", "discards", "row", "segmentable", "source")
 
     def __init__(
         self,
@@ -59,10 +58,10 @@ class Destination:
         local: bytes = b"",
         segmentation: bool = True,
     ) -> None:
+        self.acquaintance = Acquaintance()
         self.address = address
         self.discards = discards
         self.row = 0
-        self.knows_slices = False
         self.source: list[_AncillaryItem] = [source_control(local)] if local else []
         self.segmentable = MAX_PAYLOAD_V4 if segmentation else 0
 
@@ -72,15 +71,6 @@ def source_control(local: bytes) -> _AncillaryItem:
     if len(local) == 16:
         return (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, IN6_PKTINFO.pack(local, 0))
     return (socket.IPPROTO_IP, IP_PKTINFO, IN_PKTINFO.pack(0, local, bytes(4)))
-
-
-def _as_slices(train: Train) -> Train:
-    """Give a superframe in slices, made once for all destinations; as frames where that cannot be."""
-    if train.offload is SLICES:
-        return train
-    if train.slices is None:
-        train.slices = slice_up(train) or offload.plain(train)
-    return train.slices
 
 
 class Outbox:
@@ -122,7 +112,7 @@ class Outbox:
         """Take a train, lent until ``flush``."""
         if train.offload is not None:
             try:
-                train = _as_slices(train) if destination.knows_slices else offload.plain(train)
+                train = offload.sendable(train, slices=destination.acquaintance.knows_slices)
             except FrameError:
                 destination.discards["malformed"] += train.count
                 return

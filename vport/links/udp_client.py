@@ -17,7 +17,7 @@ from vport.announcing import STALE_NAME, Announcer
 from vport.backoff import Backoff
 from vport.errors import LinkError
 from vport.ethernet import HEADER_SIZE, loopback_test_frame, random_mac
-from vport.greeting import GREETING_SIZE, INTERVAL, LEASE, answer, greeting, greetings_in
+from vport.greeting import GREETING_SIZE, greeting, greetings_in, without_answers
 from vport.links.base import Link, Sink
 from vport.links.datagrams import (
     Resolver,
@@ -61,10 +61,9 @@ class Session:
             sock, self._send_failed, segmentation=client.segmentation, batches=client.batches
         )
         self.destination = self.outbox.destination(None, client.discards, b"")
+        self.acquaintance = self.destination.acquaintance
         self.opened_at = time.monotonic()
         self.announcer = Announcer(keepalive, self.opened_at)
-        self.offered_at = self.opened_at  # when the latest greeting went
-        self.greeted_at = self.opened_at  # when the latest one came
         # Two ends that call each other start at different times: until the other is there, "refused" is
         # no reason to hang up, or each would call while the other does not listen.
         self._waits = client.is_bound
@@ -285,10 +284,11 @@ class UdpClient(Link):
     def _deliver(self, session: Session, arrivals: list[Arrival], sink: Sink) -> None:
         heard = False  # anything but answers to what we said ourselves
         for _, data, frame_size in arrivals:
-            if frame_size < HEADER_SIZE or 0 < len(data) % frame_size < HEADER_SIZE:
+            last = len(data) % (frame_size or 1)  # bytes, 0 if it is as long as the others
+            if frame_size < HEADER_SIZE or 0 < last < HEADER_SIZE:
                 data = without_short(data, frame_size, self.discards)
-            if frame_size == GREETING_SIZE:
-                data = self._without_answers(session, data)
+            if GREETING_SIZE in (frame_size, last):
+                data = self._take_greetings(session, data, frame_size)
             if data:
                 heard = True
                 for train in tell_apart(data, frame_size):
@@ -297,18 +297,14 @@ class UdpClient(Link):
         if heard:
             session.announcer.heard_at = time.monotonic()
 
-    def _without_answers(self, session: Session, data: Buffer) -> Buffer:
-        """Take note of greetings, answer them, and take those out that are answers: they are for us only."""
-        for frame in greetings_in(data):
-            reply = answer(frame)
-            if reply is None:
-                data = bytes(data).replace(frame, b"", 1)
+    def _take_greetings(self, session: Session, data: Buffer, frame_size: int) -> Buffer:
+        """Take note of greetings and answer them; take answers out, which are for us only."""
+        for frame in greetings_in(data, frame_size):
             if self._locator.offload:
-                session.greeted_at = time.monotonic()
-                session.destination.knows_slices = True
+                reply = session.acquaintance.greeted(frame, time.monotonic())
                 if reply is not None:
                     session.send(reply)
-        return data
+        return without_answers(data, frame_size)
 
     async def _upkeep(self, session: Session, backoff: Backoff) -> None:
         """Announce when due, and see whether the connection works and our address still holds."""
@@ -317,8 +313,7 @@ class UdpClient(Link):
             now = time.monotonic()
             if session.announcer.is_due(now) or self._is_greeting_due(session, now):
                 self._announce(session)
-            if now - session.greeted_at > LEASE:
-                session.destination.knows_slices = False
+            session.acquaintance.expire(now)
             if not session.settled and session.works(now):
                 session.settled = True
                 backoff.reset()
@@ -334,13 +329,13 @@ class UdpClient(Link):
     def _announce(self, session: Session) -> None:
         station = self.announced_station
         session.send(greeting(station) if self._locator.offload else loopback_test_frame(station))
-        session.offered_at = time.monotonic()
-        session.announcer.announced(session.offered_at)
+        session.acquaintance.offered_at = now = time.monotonic()
+        session.announcer.announced(now)
 
     def _is_greeting_due(self, session: Session, now: float) -> bool:
         """Whether a connection in use needs another greeting."""
-        is_used = session.announcer.sent_at > session.offered_at
-        return self._locator.offload and is_used and now - session.offered_at >= INTERVAL
+        is_used = session.announcer.sent_at > session.acquaintance.offered_at
+        return self._locator.offload and is_used and session.acquaintance.is_offer_due(now)
 
     def _found(self, session: Session) -> None:
         level = logging.INFO if self._troubles or not self._was_found else logging.DEBUG

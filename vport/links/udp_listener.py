@@ -14,7 +14,7 @@ import trio
 from vport.errors import RefusedError
 from vport.ethernet import HEADER_SIZE
 from vport.fairness import Crowding
-from vport.greeting import GREETING_SIZE, LEASE, answer, greetings_in
+from vport.greeting import GREETING_SIZE, greetings_in
 from vport.links.base import Accept, Attachment, Link, Listener, Sink
 from vport.links.binding import bind_udp
 from vport.links.datagrams import (
@@ -54,7 +54,6 @@ class UdpPeer(Link):
 
     Attributes:
         heard_at: monotonic seconds when the latest datagram came.
-        greeted_at: the same for the latest greeting (``vport.greeting``).
         intake: the socket of its own that it has while it floods, else None.
     """
 
@@ -65,7 +64,7 @@ class UdpPeer(Link):
         self.discards: Counter[str] = Counter()
         self.address = address
         self.origin = origin
-        self.heard_at = self.greeted_at = 0.0
+        self.heard_at = 0.0
         self.intake: Intake | None = None
         self.attachment: Attachment
         self.destination = listener.outbox.destination(address, self.discards, local)
@@ -217,23 +216,22 @@ class UdpListener(Listener):
                 if peer is None:
                     continue
             peer.heard_at = now
-            if frame_size < HEADER_SIZE or 0 < len(data) % frame_size < HEADER_SIZE:
+            last = len(data) % (frame_size or 1)  # bytes, 0 if it is as long as the others
+            if frame_size < HEADER_SIZE or 0 < last < HEADER_SIZE:
                 data = without_short(data, frame_size, peer.discards)
             if data:
-                if frame_size == GREETING_SIZE and self._offload:
-                    self._greet(peer, data)
+                if GREETING_SIZE in (frame_size, last) and self._offload:
+                    self._greet(peer, data, frame_size)
                 for train in tell_apart(data, frame_size):
                     peer.attachment.deliver(train)
                 reached[peer] = None
         for peer in reached:
             peer.attachment.flush()
 
-    def _greet(self, peer: UdpPeer, data: Buffer) -> None:
+    def _greet(self, peer: UdpPeer, data: Buffer, frame_size: int) -> None:
         """Answer greetings. They are announcements of a station, too, so they go on to the switch."""
-        for frame in greetings_in(data):
-            peer.greeted_at = time.monotonic()
-            peer.destination.knows_slices = True
-            reply = answer(frame)
+        for frame in greetings_in(data, frame_size):
+            reply = peer.destination.acquaintance.greeted(frame, time.monotonic())
             if reply is not None:
                 self.outbox.add(peer.destination, lone(reply))
                 self.outbox.flush()
@@ -285,8 +283,7 @@ class UdpListener(Listener):
             await trio.sleep(min(self._idle / 4, 5.0))
             now = time.monotonic()
             for peer in self.peers:
-                if peer.greeted_at <= now - LEASE:
-                    peer.destination.knows_slices = False
+                peer.destination.acquaintance.expire(now)
                 if peer.heard_at <= now - self._idle:
                     self.forget(peer)
                     peer.attachment.detach(f"idle for {self._idle:g} s")

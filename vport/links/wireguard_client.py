@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from vport.backoff import Backoff
-from vport.ethernet import loopback_test_frame, random_mac
+from vport.ethernet import random_mac
+from vport.greeting import INTERVAL, greeting
 from vport.links.base import Link, Sink
 from vport.links.binding import bind_to_all
 from vport.links.datagrams import Resolver, raise_buffers, resolve
@@ -69,6 +70,7 @@ class WireguardClient(Link):
         self._resolver = resolver
         self._fallback_station = random_mac(random.SystemRandom())
         self._tunnel = EthernetTunnel(self._socket, self.peer, self.discards, self._answer)
+        self._is_used = False  # since the latest greeting
         self._sink: Sink | None = None
         self._path: tuple[int, int] | None = None
         self._trouble = ""
@@ -83,13 +85,19 @@ class WireguardClient(Link):
     def flush(self) -> None:
         """Seal and send what was gathered; the newest wait a while for a session where there is none."""
         if self._socket.is_open:
+            if not self._is_used:
+                self._note_use()
             self._tunnel.flush()
 
     def receive_trains(self, trains: list[Train]) -> None:
         """Take frames from the switch."""
-        if self._sink is not None:
-            for train in trains:
-                self._sink.deliver(self._tunnel.received(train))
+        if self._sink is None:
+            return
+        for train in trains:
+            for part in self._tunnel.received(train):
+                self._sink.deliver(part)
+                if not self._is_used:
+                    self._note_use()
 
     def receive_packets(self, packets: list[memoryview], now: float) -> None:
         """Not for an Ethernet peer: the device discards what is no frame."""
@@ -173,18 +181,40 @@ class WireguardClient(Link):
             case SessionEstablished(is_renewal=False):
                 logger.info("%s: connected to %s", self.description, self.peer.endpoint)
                 self._trouble = ""
-                self._established.set()
                 self._look_at_path()
-                station = self.station or self._fallback_station
-                self._socket.send_trains(self.peer, [lone(loopback_test_frame(station))])
+                self._greet_anew()
             case SessionEstablished():
-                self._established.set()
+                self._greet_anew()
             case _:
                 pass
 
+    def _greet_anew(self) -> None:
+        """Announce our station; the switch may be another program now, which knows no slices."""
+        self._established.set()
+        self._tunnel.acquaintance.forget()
+        self._greet()
+
+    def _greet(self) -> None:
+        self._is_used = False
+        self._tunnel.acquaintance.offered_at = self._socket.now()
+        station = self.station or self._fallback_station
+        self._socket.send_trains(self.peer, [lone(greeting(station))])
+
+    def _note_use(self) -> None:
+        """See to it that the switch is greeted in time, since it has something to send, or we have."""
+        self._is_used = True
+        self._socket.set_alarm_at(self._tunnel.acquaintance.offered_at + INTERVAL)
+
     def handle_timers(self, now: float) -> float:
-        """See whether the path has become narrower, or wider; called every few seconds at least."""
+        """See whether the path has changed, every few seconds at least; greet the switch when due."""
         self._look_at_path()
+        acquaintance = self._tunnel.acquaintance
+        if not self._is_used:
+            return inf
+        if not acquaintance.is_offer_due(now):
+            return acquaintance.offered_at + INTERVAL
+        if self.peer.has_session(now):  # else that is to come, and a greeting with it
+            self._greet()
         return inf
 
     def _look_at_path(self) -> None:

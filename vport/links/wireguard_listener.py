@@ -149,6 +149,8 @@ class WireguardListener(Listener):
             return
         match event:
             case SessionEstablished():
+                if isinstance(member.link, EthernetPeer):
+                    member.link.forget_greetings()
                 self._established(member)
             case EndpointMoved(peer, before):
                 if before is not None and member.link.attachment is not None:

@@ -10,8 +10,10 @@ import trio
 
 from vport import offload
 from vport.errors import FrameError
+from vport.greeting import Acquaintance, greetings_in, without_answers
 from vport.links.base import Link
-from vport.train import SLICES, lone
+from vport.slices import tell_apart
+from vport.train import SLICES, Train, lone
 from vport.wireguard.fitting import SYN_LIMIT, Fitting
 from vport.wireguard.mtu import DEFAULT_UNDERLAY, frame_limit
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from vport.links.base import Attachment, Sink
     from vport.links.wireguard_socket import WireguardSocket
     from vport.profile import PortProfile
-    from vport.train import Train
     from vport.wireguard.ip_station import IpStation
     from vport.wireguard.peer import Peer
 
@@ -36,14 +37,16 @@ class EthernetTunnel:
         answer: takes a frame for whoever sent one that was too long.
 
     Attributes:
+        acquaintance: what is known of the peer by its greetings.
         fitting: what is done with frames that are too long, and with TCP.
     """
 
-    __slots__ = ("_answer", "_discards", "_gathered", "_peer", "_socket", "fitting")
+    __slots__ = ("_answer", "_discards", "_gathered", "_peer", "_socket", "acquaintance", "fitting")
 
     def __init__(
         self, socket: WireguardSocket, peer: Peer, discards: Counter[str], answer: Callable[[bytes], None]
     ) -> None:
+        self.acquaintance = Acquaintance()
         self.fitting = Fitting(frame_limit(DEFAULT_UNDERLAY, 6), discards)
         self._socket = socket
         self._peer = peer
@@ -57,30 +60,34 @@ class EthernetTunnel:
 
     def transmit(self, train: Train) -> None:
         """Gather ``train`` until ``flush``, unless it does not fit."""
-        if train.offload is SLICES:
-            frames = self._as_frames(train)
-            if frames is None:
-                return
-            train = frames
-        answer = None
-        if self.fitting.concerns(train):
-            fitted, answer = self.fitting.outgoing(train, self._socket.now())
-            if fitted is None:
-                if answer is not None:
-                    self._answer(answer)
-                return
-            train = fitted
-        sendable = self._as_frames(train)
-        if sendable is not None:
-            self._gathered.append(sendable)
-
-    def _as_frames(self, train: Train) -> Train | None:
-        """Give the frames of a train; None where it was discarded."""
         try:
-            return offload.plain(train)
+            fitted = self._fitted(train) if self.fitting.concerns(train) else train
+            if fitted is not None:
+                self._gathered.append(self._sendable(fitted))
         except FrameError:
-            self._discards["malformed"] += 1
-            return None
+            self._discards["malformed"] += train.count
+
+    def _fitted(self, train: Train) -> Train | None:
+        """Make a train fit; None where its sender was told instead.
+
+        Raises:
+            FrameError: it has slices that are none.
+        """
+        fitted, answer = self.fitting.outgoing(_without_slices(train), self._socket.now())
+        if fitted is None and answer is not None:
+            self._answer(answer)
+        return fitted
+
+    def _sendable(self, train: Train) -> Train:
+        """Give frames, or slices if the peer knows them.
+
+        Raises:
+            FrameError: the train is malformed.
+        """
+        if train.offload is None:
+            return train
+        self.acquaintance.expire(self._socket.now())
+        return offload.sendable(train, slices=self.acquaintance.knows_slices)
 
     def flush(self) -> None:
         """Seal and send what was gathered; the newest wait a while for a session where there is none."""
@@ -89,9 +96,41 @@ class EthernetTunnel:
             self._gathered = []
             self._socket.send_trains(self._peer, gathered)
 
-    def received(self, train: Train) -> Train:
-        """Look at frames from the tunnel: what they say of segment sizes holds for the way back."""
-        return self.fitting.clamp(train) if train.frame_size <= SYN_LIMIT else train
+    def received(self, train: Train) -> list[Train]:
+        """Tell slices from frames from the tunnel, and look at short ones.
+
+        What they say of segment sizes holds for the way back. A greeting is answered; answers end here.
+        """
+        greetings = greetings_in(train.data, train.frame_size)
+        if greetings:
+            self._take_note(greetings)
+            rest = without_answers(train.data, train.frame_size)
+            if not rest:
+                return []
+            train = Train(rest, train.frame_size)
+        if train.frame_size > SYN_LIMIT:
+            return tell_apart(train.data, train.frame_size)
+        try:
+            found = tell_apart(train.data, train.frame_size)
+            return [self.fitting.clamp(_without_slices(part)) for part in found]
+        except FrameError:
+            self._discards["malformed"] += train.count
+            return []
+
+    def _take_note(self, greetings: list[bytes]) -> None:
+        for frame in greetings:
+            reply = self.acquaintance.greeted(frame, self._socket.now())
+            if reply is not None:
+                self._socket.send_trains(self._peer, [lone(reply)])
+
+
+def _without_slices(train: Train) -> Train:
+    """Make frames of slices, for whoever looks into frames; a superframe stays whole.
+
+    Raises:
+        FrameError: the slices are none.
+    """
+    return offload.plain(train) if train.offload is SLICES else train
 
 
 class PeerLink(Link):
@@ -161,6 +200,10 @@ class EthernetPeer(PeerLink):
         """Take note of the longest packet on the way to the peer, and the version of IP there."""
         self._tunnel.path_changed(mtu, version)
 
+    def forget_greetings(self) -> None:
+        """Send frames until the peer greets again: after a handshake it may be another program."""
+        self._tunnel.acquaintance.forget()
+
     def _answer(self, frame: bytes) -> None:
         if self.attachment is not None:
             self.attachment.deliver(lone(frame))
@@ -170,7 +213,8 @@ class EthernetPeer(PeerLink):
         attachment = self.attachment
         if attachment is not None:
             for train in trains:
-                attachment.deliver(self._tunnel.received(train))
+                for part in self._tunnel.received(train):
+                    attachment.deliver(part)
 
     def receive_packets(self, packets: list[memoryview], now: float) -> None:
         """Not for an Ethernet peer: the device discards what is no frame."""

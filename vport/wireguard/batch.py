@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from functools import cache
+from functools import cache, lru_cache
 from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
@@ -44,8 +44,12 @@ if TYPE_CHECKING:
     Rows = NDArray[np.uint8]
     """Plaintexts of one size, one per row."""
 
+    Parts = NDArray[np.void]
+    """A part of each of many messages, as wholes."""
+
 _NONCE_SIZE: Final = 12
-_POOL_LIMIT: Final = 16  # buffers kept, of at most 64 KiB and 20 KiB of slices
+_POOL_LIMIT: Final = 16  # buffers kept, of at most 64 KiB, 20 KiB of slices and 40 KiB of places
+_PLACES_LIMIT: Final = 64  # kept for a buffer
 
 
 @cache
@@ -58,14 +62,53 @@ def capacity(size: int) -> int:
     return min(MAX_SEGMENTS, MAX_DATAGRAMS_SIZE // size)
 
 
+@lru_cache(maxsize=1024)
+def _measures(size: int, mtu: int) -> tuple[int, int]:
+    """Give the size of the message for a plaintext of ``size`` bytes, and how many of them go at once."""
+    sealed = padded_size(size, mtu) + TRANSPORT_OVERHEAD
+    return sealed, capacity(sealed)
+
+
+def column(data: Buffer, at: int, width: int, stride: int, count: int) -> Parts:
+    """Give ``width`` bytes of each of ``count`` messages, ``stride`` bytes from one to the next.
+
+    Copied as wholes, which takes less than a table of bytes (2 against 3 µs for 60 kB).
+    """
+    return np.ndarray(count, _void(width), data, at, (stride,))
+
+
+@cache
+def _void(width: int) -> np.dtype[np.void]:
+    return np.dtype(f"V{width}")
+
+
+class _Places:
+    """Where the parts of ``count`` plaintexts lie: a prefix, ``width`` bytes that differ, and padding."""
+
+    __slots__ = ("bodies", "padding", "prefixes", "type", "zeros")
+
+    def __init__(self, buffer: Buffer, size: int, count: int, prefix: int, width: int) -> None:
+        body = TRANSPORT_HEADER_SIZE + prefix
+        end, rest = body + width, size - TAG_SIZE - body - width
+        self.type = _void(width)
+        self.bodies = column(buffer, body, width, size, count)
+        self.prefixes = column(buffer, TRANSPORT_HEADER_SIZE, prefix, size, count) if prefix else None
+        self.padding = column(buffer, end, rest, size, count) if rest else None
+        self.zeros: Parts = np.zeros(1, _void(rest or 1))
+
+
 class _SegmentBuffer:
     """Room for messages of ``size`` bytes, with every slice and view made beforehand."""
 
     __slots__ = (
+        "_buffer",
         "_counters",
         "_heads",
         "_nonce_counters",
         "_nonces",
+        "_places",
+        "_receiver",
+        "_size",
         "_steps",
         "plain",
         "rows",
@@ -77,22 +120,38 @@ class _SegmentBuffer:
         count = capacity(size)
         end = size * count
         buffer = bytearray(min(end + size, MAX_DATAGRAMS_SIZE))  # a shorter message may follow
+        self._buffer = buffer
+        self._size = size
         self.view = memoryview(buffer)
         self.sealed = [self.view[at + TRANSPORT_HEADER_SIZE : at + size] for at in range(0, end, size)]
         self.plain = [piece[:-TAG_SIZE] for piece in self.sealed]
         self.rows: Rows = np.ndarray((count, size), np.uint8, buffer)
         self._heads: NDArray[np.uint64] = np.ndarray((count,), "<u8", buffer, 0, (size,))
+        self._receiver = -1  # what the heads say
         self._counters: NDArray[np.uint64] = np.ndarray((count,), "<u8", buffer, 8, (size,))
         self._nonces = bytearray(_NONCE_SIZE * count)
         self._nonce_counters: NDArray[np.uint64] = np.ndarray(
             (count,), "<u8", self._nonces, 4, (_NONCE_SIZE,)
         )
-        self._steps = np.arange(count, dtype=np.uint64)
+        self._steps = np.arange(count, dtype="<u8")
+        self._places: dict[tuple[int, int, int], _Places] = {}
+
+    def places(self, count: int, prefix: int, width: int) -> _Places:
+        """Say where ``count`` plaintexts of ``width`` bytes behind a prefix are to be put."""
+        key = (count, prefix, width)
+        found = self._places.get(key)
+        if found is None:
+            if len(self._places) >= _PLACES_LIMIT:
+                self._places.clear()
+            found = self._places[key] = _Places(self._buffer, self._size, count, prefix, width)
+        return found
 
     def write_headers(self, receiver: int, first: int, count: int) -> tuple[bytes, ...]:
         """Write the headers of ``count`` messages from counter ``first``; give the nonces."""
+        if receiver != self._receiver:
+            self._heads[:] = MessageType.TRANSPORT | receiver << 32
+            self._receiver = receiver
         counters = self._steps[:count] + np.uint64(first)
-        self._heads[:count] = MessageType.TRANSPORT | receiver << 32
         self._counters[:count] = counters
         self._nonce_counters[:count] = counters
         return _splitter(count)(self._nonces)
@@ -105,7 +164,8 @@ class _SegmentBuffer:
 
     def is_run(self, counters: NDArray[np.uint64]) -> bool:
         """Whether the counters follow each other without a gap."""
-        return bool((counters - counters[0] == self._steps[: len(counters)]).all())
+        expected = self._steps[: len(counters)] + counters[0]
+        return bool(counters.tobytes() == expected.tobytes())  # asking NumPy takes three times as long
 
 
 class _Pool:
@@ -145,8 +205,7 @@ class Sealer:
         Raises:
             LocalProtocolError: the keypair has not that many counters left.
         """
-        size = padded_size(len(train.prefix) + train.size, mtu) + TRANSPORT_OVERHEAD
-        limit = capacity(size)
+        size, limit = _measures(len(train.prefix) + train.size, mtu)
         total = len(train.data) // train.size
         if train.messages == 1 or limit < 2:
             messages = (keypair.seal(pad(plaintext, mtu)) for plaintext in train.plaintexts())
@@ -169,13 +228,12 @@ class Sealer:
     ) -> _SegmentBuffer:
         buffer = self._pool.get(size, self._place)
         self._place += 1
-        body = TRANSPORT_HEADER_SIZE + len(train.prefix)
-        source = np.frombuffer(train.data, np.uint8, count * train.size, start * train.size)
-        rows = buffer.rows[:count]
-        if train.prefix:
-            rows[:, TRANSPORT_HEADER_SIZE:body] = np.frombuffer(train.prefix, np.uint8)
-        rows[:, body : body + train.size] = source.reshape(count, train.size)
-        rows[:, body + train.size : size - TAG_SIZE] = 0
+        places = buffer.places(count, len(train.prefix), train.size)
+        if places.prefixes is not None:
+            places.prefixes[:] = np.frombuffer(train.prefix, places.prefixes.dtype)
+        places.bodies[:] = np.ndarray(count, places.type, train.data, start * train.size)
+        if places.padding is not None:
+            places.padding[:] = places.zeros
         nonces = buffer.write_headers(keypair.remote_index, keypair.take(count), count)
         deque(map(keypair.sender.encrypt_into, nonces, buffer.plain, repeat(None), buffer.sealed), 0)
         return buffer
@@ -197,7 +255,7 @@ class Opener:
         """
         count = len(data) // size
         buffer = self._pool.get(size, 0)
-        buffer.rows[:count] = np.frombuffer(data, np.uint8).reshape(count, size)
+        buffer.view[: count * size] = data
         counters, nonces = buffer.read_headers(count)
         try:
             deque(map(keypair.receiver.decrypt_into, nonces, buffer.sealed, repeat(None), buffer.plain), 0)

@@ -193,7 +193,7 @@ class Device:
         Without a session the newest 128 messages wait for it. Trains are borrowed for the call.
 
         Raises:
-            LocalProtocolError: the peer is no Ethernet peer, or a train is an uncut superframe.
+            LocalProtocolError: the peer is no Ethernet peer, or a train is a whole superframe.
         """
         self._require(peer, Mode.ETHERNET)
         sendable = [train for train in trains if self._is_sendable(peer, train)]
@@ -203,8 +203,8 @@ class Device:
 
     @staticmethod
     def _is_sendable(peer: Peer, train: Train) -> bool:
-        if train.offload is not None:
-            raise LocalProtocolError("a superframe must be cut into frames before it is sealed")
+        if train.is_whole:
+            raise LocalProtocolError("a superframe must be cut or sliced before it is sealed")
         last = len(train.data) % train.frame_size or train.frame_size
         if records.is_sendable(train.frame_size) and records.is_sendable(last):
             return True

@@ -48,7 +48,7 @@ class Payload:
             plaintexts = [whole[at : at + width] for at in range(0, len(whole), width)] if width else []
             self.read(peer, (*plaintexts, memoryview(tail)) if tail else plaintexts, out)
             return
-        last = self._single_frame(tail)
+        last = self._single_frame(tail) if tail else None
         if last is not None and len(last) > size:
             last = None
         out.append(FramesReceived(peer, [records.train_of(rows, size, last)]))

@@ -6,12 +6,10 @@ inside, is in ``peer``; what is inside, in ``payload``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Final
 
 from vport.errors import RemoteProtocolError
-from vport.wireguard.batch import Opener
+from vport.wireguard.batch import Opener, column
 from vport.wireguard.constants import TRANSPORT_OVERHEAD, MessageType
 from vport.wireguard.events import DiscardReason
 
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
     from vport.wireguard.local import Local
     from vport.wireguard.payload import Payload
     from vport.wireguard.peer import Peer
+
+_TRANSPORT: Final = MessageType.TRANSPORT.to_bytes(4, "little")
 
 
 class Reception:
@@ -112,6 +112,5 @@ class Reception:
 
 def is_uniform(data: memoryview, size: int, whole: int) -> bool:
     """Whether all of the ``whole`` datagrams are transport messages with the same receiver index."""
-    heads = np.ndarray((whole,), "<u8", data, 0, (size,))
-    first = int(heads[0])
-    return first & 0xFFFFFFFF == MessageType.TRANSPORT and bool((heads == first).all())
+    head = bytes(data[:8])
+    return head[:4] == _TRANSPORT and column(data, 0, 8, size, whole).tobytes() == head * whole

@@ -12,8 +12,7 @@ import trio
 from tests.vport.flows import TIMESTAMPS, Flow
 from tests.vport.links.udp_parts import Recorder, Switch, eventually, frame, serving
 from vport.ethernet import MacAddress, loopback_test_frame
-from vport.greeting import GREETING_SIZE, LEASE, answer, greeting, greetings_in
-from vport.links import udp_client, udp_listener
+from vport.greeting import GREETING_SIZE, INTERVAL, LEASE, answer, greeting, greetings_in, without_answers
 from vport.links.datagrams import SOL_UDP, UDP_GRO
 from vport.links.udp import UdpClient
 from vport.links.udp_listener import UdpPeer
@@ -53,15 +52,15 @@ def test_greeting_is_an_announcement_to_those_who_do_not_know_it() -> None:
 
     assert len(made) == GREETING_SIZE
     assert made[:20] == loopback_test_frame(STATION)[:20]
-    assert greetings_in(made) == [made]
-    assert greetings_in(loopback_test_frame(STATION)) == []
+    assert greetings_in(made, GREETING_SIZE) == [made]
+    assert greetings_in(loopback_test_frame(STATION), GREETING_SIZE) == []
 
 
 def test_greeting_is_answered_once() -> None:
     reply = answer(greeting(STATION))
 
     assert reply is not None
-    assert greetings_in(reply) == [reply]
+    assert greetings_in(reply, GREETING_SIZE) == [reply]
     assert reply[:12] == STATION * 2
     assert answer(reply) is None
 
@@ -76,8 +75,8 @@ async def test_superframes_cross_as_slices_both_ways_once_both_ends_have_greeted
                 place = switch.places[0]
                 peer = switch.links[0]
                 assert isinstance(peer, UdpPeer)
-                await eventually(lambda: peer.destination.knows_slices)
-                await eventually(lambda: client._session and client._session.destination.knows_slices)
+                await eventually(lambda: peer.destination.acquaintance.knows_slices)
+                await eventually(lambda: client._session and client._session.acquaintance.knows_slices)
 
                 client.transmit(superframe())
                 client.flush()
@@ -132,15 +131,24 @@ async def test_far_end_that_does_not_answer_is_sent_frames() -> None:
             assert [await server.recv(65536) for _ in expected] == expected
 
 
-def test_greetings_are_found_among_other_frames() -> None:
+def test_greetings_are_found_among_other_frames_and_answers_taken_out() -> None:
     reply = answer(greeting(STATION))
     assert reply is not None
     others = [loopback_test_frame(STATION), frame(1, 60), b"\0" * 14 + greeting(STATION)[14:]]
+    train = b"".join([others[0], reply, others[1], greeting(STATION), others[2]])
 
-    assert greetings_in(b"".join([others[0], reply, others[1], greeting(STATION), others[2]])) == [
-        reply,
-        greeting(STATION),
-    ]
+    assert greetings_in(train, 60) == [reply, greeting(STATION)]
+    assert without_answers(train, 60) == b"".join([others[0], others[1], greeting(STATION), others[2]])
+
+
+def test_greetings_are_found_behind_longer_frames() -> None:
+    reply = answer(greeting(STATION))
+    assert reply is not None
+    longer = frame(1, 66) + frame(2, 66)
+
+    assert greetings_in(longer + reply, 66) == [reply]
+    assert without_answers(longer + reply, 66) == longer
+    assert without_answers(longer + greeting(STATION), 66) == longer + greeting(STATION)
 
 
 async def test_plain_announcement_is_not_answered() -> None:
@@ -166,7 +174,7 @@ async def test_slices_and_frames_that_arrive_as_one_train_are_told_apart() -> No
             client = UdpClient(UdpLocator(host="127.0.0.1", port=listener.address[1]))
             async with running(client):
                 await switch.until_links(1)
-                await eventually(lambda: client._session and client._session.destination.knows_slices)
+                await eventually(lambda: client._session and client._session.acquaintance.knows_slices)
                 ordinary = frames_of(made)[0]
                 client.transmit(Train(ordinary * 3, len(ordinary)))
                 client.transmit(made)
@@ -183,8 +191,7 @@ async def test_slices_and_frames_that_arrive_as_one_train_are_told_apart() -> No
 async def test_slices_end_when_the_far_end_greets_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(udp_client, "LEASE", 0.3)
-    monkeypatch.setattr(udp_listener, "LEASE", 0.3)
+    monkeypatch.setattr("vport.greeting.LEASE", 0.3)
     switch = Switch()
     with trio.fail_after(5):
         async with serving(switch, idle=1.0) as listener:
@@ -193,10 +200,10 @@ async def test_slices_end_when_the_far_end_greets_no_more(
                 await switch.until_links(1)
                 peer = switch.links[0]
                 assert isinstance(peer, UdpPeer)
-                await eventually(lambda: peer.destination.knows_slices)
-                await eventually(lambda: not peer.destination.knows_slices)
-                await eventually(lambda: client._session and not client._session.destination.knows_slices)
+                await eventually(lambda: peer.destination.acquaintance.knows_slices)
+                await eventually(lambda: not peer.destination.acquaintance.knows_slices)
+                await eventually(lambda: client._session and not client._session.acquaintance.knows_slices)
 
 
 def test_a_lease_outlives_lost_greetings() -> None:
-    assert LEASE > 3 * udp_client.INTERVAL
+    assert LEASE > 3 * INTERVAL
