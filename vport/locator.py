@@ -38,6 +38,7 @@ from vport.locator_fields import (
 from vport.station_locators import RouterLocator
 from vport.stream_locators import (
     CmdLocator,
+    PcapLocator,
     StdioLocator,
     TcpLocator,
     UnixgramLocator,
@@ -55,6 +56,7 @@ __all__ = [
     "IpAddress",
     "Locator",
     "PacketLocator",
+    "PcapLocator",
     "RouterLocator",
     "SlirpLocator",
     "StdioLocator",
@@ -194,6 +196,7 @@ SCHEMES: Final[dict[str, type[Locator]]] = {
         PacketLocator,
         TunLocator,
         VxlanLocator,
+        PcapLocator,
     )
 }
 
