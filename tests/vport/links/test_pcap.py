@@ -323,7 +323,7 @@ async def test_fifo_waits_for_its_reader_and_ends_with_it(tmp_path: Path) -> Non
             await until(lambda: capture.extend(drained(reader)) or capture)
             assert read_back(bytes(capture)) == []
             send(link, Train(frame(70) * 10, 70))
-            await until(lambda: capture.extend(drained(reader)) or len(capture) > 84, seconds=1.0)
+            await until(lambda: capture.extend(drained(reader)) or len(capture) > 84)
             assert read_back(bytes(capture)) == [frame(70)] * 10
 
             os.close(reader)
