@@ -34,6 +34,14 @@ def integer(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+def byte_count(text: str) -> int:
+    """Read a number of bytes; K, M and G behind it are powers of 1024."""
+    match = re.fullmatch(r"([0-9]{1,15})([KMG]?)", text)
+    if match is None:
+        raise SettingsError(f"{text!r} is not a number of bytes, such as 500000, 64K, 100M or 2G")
+    return int(match[1]) << 10 * " KMG".index(match[2] or " ")
+
+
 def seconds(low: float, high: float) -> Callable[[str], float]:
     """Make a reader of times in seconds, decimals allowed."""
 

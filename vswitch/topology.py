@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 SILENCE: Final = 12.5  # seconds without a BPDU until a neighbour counts as lost: three hellos of VDE's, 4 s
 
-END_STATION_MODULES: Final = frozenset({"host", "slirp"})
-"""Kinds of links with one machine behind them and never a bridge: their ports forward at once."""
+END_STATION_MODULES: Final = frozenset({"host", "slirp", "pcap"})
+"""Kinds of links with one machine behind them, or none, and never a bridge: their ports forward at once."""
 
 
 @dataclass(slots=True, eq=False)

@@ -105,9 +105,10 @@ def test_membership_that_comes_is_shut_until_the_tree_has_been_told() -> None:
     assert switch.state(1) is FORWARDING
 
 
-def test_port_of_a_simulated_host_forwards_at_once() -> None:
+@pytest.mark.parametrize("module", ["host", "slirp", "pcap"])
+def test_port_without_bridges_behind_it_forwards_at_once(module: str) -> None:
     switch = Network().switch()
-    switch.plug("host")
+    switch.plug(module)
     assert switch.state(1) is FORWARDING
 
 

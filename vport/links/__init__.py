@@ -15,6 +15,7 @@ from vport.locator import (
     HostLocator,
     Locator,
     PacketLocator,
+    PcapLocator,
     RouterLocator,
     SlirpLocator,
     StdioLocator,
@@ -107,6 +108,10 @@ async def open_link(locator: Locator | str) -> Link:
             from vport.links.vxlan import open_vxlan
 
             return await open_vxlan(locator)
+        case PcapLocator():
+            from vport.links.pcap import open_pcap
+
+            return await open_pcap(locator)
         case _:
             raise SettingsError(f"{locator}: nothing can be plugged in there")
 

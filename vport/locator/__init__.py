@@ -15,6 +15,7 @@ from vport.locator.services import DhcpLocator, SlirpLocator
 from vport.locator.stations import HostLocator, RouterLocator
 from vport.locator.streams import (
     CmdLocator,
+    PcapLocator,
     StdioLocator,
     TcpLocator,
     UnixgramLocator,
@@ -34,6 +35,7 @@ __all__ = [
     "IpAddress",
     "Locator",
     "PacketLocator",
+    "PcapLocator",
     "RouterLocator",
     "SlirpLocator",
     "StdioLocator",

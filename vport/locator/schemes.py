@@ -10,6 +10,7 @@ from vport.locator.services import DhcpLocator, SlirpLocator
 from vport.locator.stations import HostLocator, RouterLocator
 from vport.locator.streams import (
     CmdLocator,
+    PcapLocator,
     StdioLocator,
     TcpLocator,
     UnixgramLocator,
@@ -41,6 +42,7 @@ SCHEMES: Final[dict[str, type[Locator]]] = {
         PacketLocator,
         TunLocator,
         VxlanLocator,
+        PcapLocator,
     )
 }
 

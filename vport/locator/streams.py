@@ -1,4 +1,4 @@
-"""Locators of what plugs in on this machine or over a stream: VDE, TCP, Unix sockets, pipes."""
+"""Locators of what plugs in on this machine or over a stream: VDE, TCP, Unix sockets, pipes, captures."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from typing import Any, ClassVar, Final, Self
 from urllib.parse import quote, unquote
 
 from vport.errors import SettingsError
-from vport.locator.base import Locator, option
-from vport.readers import file_mode, file_path, group_name, host_and_port, integer, write_host_and_port
+from vport.locator.base import Locator, flag, option
+from vport.readers import (
+    byte_count,
+    file_mode,
+    file_path,
+    group_name,
+    host_and_port,
+    integer,
+    write_host_and_port,
+)
 
 _SAFE_PATH: Final = "/:.,@+-_~"  # brackets are escaped: they hold a port number
 _HIGHEST_PORT: Final = 65535
@@ -100,7 +108,7 @@ class TcpLocator(Locator):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _PathLocator(Locator):
-    """A Unix socket, named by its path."""
+    """A Unix socket or a file, named by its path."""
 
     path: str
 
@@ -215,3 +223,23 @@ class CmdLocator(Locator):
     def words(self) -> list[str]:
         """The program and its arguments."""
         return shlex.split(self.command)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PcapLocator(_PathLocator):
+    """A capture file, or a FIFO from which a capture is read. See ``vport.links.pcap``.
+
+    Attributes:
+        limit: bytes; 0 for no limit, None for the usual one.
+    """
+
+    scheme: ClassVar[str] = "pcap"
+    form: ClassVar[str] = "pcap://PATH"
+    summary: ClassVar[str] = "writes what it is sent into a pcapng file or a FIFO: Wireshark, tcpdump"
+
+    snaplen: int = option(262144, integer(14, 262144), "store so many bytes of a frame, no more", "N")
+    limit: int | None = option(
+        None, byte_count, "size of the file at which writing stops; 0: none (default: 1G, FIFO: none)", "SIZE"
+    )
+    overwrite: bool = flag(False, "replace what is in the file")
+    mode: int = option(0o600, file_mode, "permissions of a file that is made", "OCTAL", _octal)

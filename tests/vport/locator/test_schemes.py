@@ -13,6 +13,7 @@ from vport.locator import (
     CmdLocator,
     HostLocator,
     Locator,
+    PcapLocator,
     StdioLocator,
     TapLocator,
     TcpLocator,
@@ -91,6 +92,9 @@ def test_flag_without_value_is_a_yes() -> None:
         ("cmd:", "there is no command"),
         ("cmd:restart:", "there is no command"),
         ("cmd:echo 'a", 'the quotes of "echo \'a" do not match'),
+        ("pcap://", "is not the path of a file"),
+        ("pcap:///tmp/x?snaplen=13", "option snaplen: '13' is not a number from 14 to 262144"),
+        ("pcap:///tmp/x?limit=5GB", "option limit: '5GB' is not a number of bytes, such as 500000, 64K"),
         ("host://10.1.1.2/24?ping=all", "'all' is not an IP address"),
     ],
 )
@@ -139,6 +143,13 @@ locators = st.one_of(
     st.builds(UnixgramLocator, path=file_paths, local=st.none() | file_paths),
     st.just(StdioLocator()),
     st.builds(
+        PcapLocator,
+        path=file_paths,
+        limit=st.none() | st.integers(0, 10**12),
+        overwrite=st.booleans(),
+        mode=st.integers(0, 0o777),
+    ),
+    st.builds(
         CmdLocator,
         command=st.sampled_from(["ssh host vde_plug /tmp/b.ctl", "restart:x?y=z&a", "//net/x", "a 'b c'"]),
         restart=st.booleans(),
@@ -170,6 +181,13 @@ def test_parse_gives_a_locator_or_settings_error(text: str) -> None:
 def test_vde_locator_reads_directory_and_port() -> None:
     assert parse("vde:///tmp/vde.ctl[5]?mode=0660") == VdeLocator(path="/tmp/vde.ctl", port=5, mode=0o660)
     assert parse("vde://") == VdeLocator(path="")
+
+
+def test_size_of_a_capture_is_in_powers_of_1024() -> None:
+    assert parse("pcap:///tmp/lan.pcapng?limit=64K&overwrite") == PcapLocator(
+        path="/tmp/lan.pcapng", limit=65536, overwrite=True
+    )
+    assert parse("pcap:///tmp/lan.pcapng?limit=0") == PcapLocator(path="/tmp/lan.pcapng", limit=0)
 
 
 def test_command_keeps_everything_behind_the_colon() -> None:
