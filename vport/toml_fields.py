@@ -80,6 +80,10 @@ class Table:
                 raise PlacedError((key,), f"unknown key; known are {', '.join(known)}")
         self._values: dict[str, object] = value
 
+    def has(self, key: str) -> bool:
+        """Whether there is a value of ``key``."""
+        return key in self._values
+
     def read(self, key: str, reader: Callable[[object], T], default: D) -> T | D:
         """Read the value of ``key``, or give ``default`` when there is none."""
         return self.require(key, reader) if key in self._values else default
@@ -142,7 +146,7 @@ def number(low: float, high: float) -> Callable[[object], float]:
 
 def plain(number: float) -> float:
     """Give a number as a file is to show it: without a fraction where it has none."""
-    return int(number) if number.is_integer() else number
+    return int(number) if number == int(number) else number
 
 
 def boolean(value: object) -> bool:
