@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from vport.daemon import detach, log_to_syslog
@@ -82,6 +83,13 @@ def read_settings(arguments: argparse.Namespace) -> SwitchSettings:
     return _replaced(settings, **given)
 
 
+def _reread(arguments: argparse.Namespace) -> SwitchSettings:
+    """Read the configuration file again, under the same options. Raises SettingsError."""
+    settings = read_settings(arguments)
+    warn_of_open_doors(settings)
+    return settings
+
+
 def _replaced(settings: _Settings, **given: Any) -> _Settings:  # noqa: ANN401 - as dataclasses.replace
     """Give ``settings`` with the values that were given, None standing for those that were not."""
     return replace(settings, **{name: value for name, value in given.items() if value is not None})
@@ -150,6 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from vswitch.program import ProgramSettings, serve
 
     program = ProgramSettings(
+        reread=None if arguments.config is None else partial(_reread, arguments),
         rcfile=rcfile,
         pidfile=arguments.pidfile,
         has_console=not (arguments.daemon or arguments.nostdin) and is_usable(_STANDARD_INPUT),

@@ -51,7 +51,7 @@ import tomli_w
 from vport.errors import SettingsError
 from vport.ethernet import VID_MAX, MacAddress, Vid, format_mac
 from vport.locator import WireguardLocator, parse, station_address
-from vport.toml_fields import Table, boolean, integer, list_of, read_toml, text, text_as, word
+from vport.toml_fields import Table, boolean, integer, list_of, read_toml, shown, text, text_as, word
 from vswitch.config import (
     DEFAULT_LISTENER,
     DEFAULT_PRIORITY,
@@ -67,7 +67,6 @@ from vswitch.fdb import CAPACITY_MAX, TIME_MAX, FdbSettings
 from vswitch.guard_tables import read_guards, read_port_guards, write_guards, write_port_guards
 from vswitch.guards import GuardSettings
 from vswitch.guards.port_guards import PortGuards
-from vswitch.plugin_source import plugin_source
 from vswitch.ports import DEFAULT_PORT_LIMIT, NO_VLAN, PORT_LIMIT_MAX
 from vswitch.tree_tables import read_tree, write_tree
 
@@ -135,7 +134,7 @@ def _read_switch(value: object) -> SwitchSettings:
         "listen": table.read("listen", list_of(text_as(parse)), _usual_listeners(wireguard)),
         "wireguard": wireguard,
         "attach": table.read("attach", list_of(text_as(parse)), ()),
-        "plugins": table.read("plugins", list_of(lambda value: plugin_source(word(value))), ()),
+        "plugins": table.read("plugins", list_of(_read_plugin), ()),
         "times": times,
         "tree_ports": tree_ports,
         "guards": table.read("guard", read_guards, GuardSettings()),
@@ -150,6 +149,14 @@ def _read_switch(value: object) -> SwitchSettings:
 def _usual_listeners(wireguard: tuple[WireguardSettings, ...]) -> tuple[Locator, ...]:
     """Give what is listened on where nothing is said."""
     return () if wireguard else (DEFAULT_LISTENER,)
+
+
+def _read_plugin(value: object) -> str:
+    """Read a plugin's name or path, which must be absolute: a daemon works in another directory."""
+    name = word(value)
+    if (name.endswith(".py") or "/" in name) and not name.startswith("/"):
+        raise SettingsError(f"must be a plugin's name or the absolute path of its file, not {shown(name)}")
+    return name
 
 
 def _read_hash(value: object) -> FdbSettings:

@@ -32,7 +32,8 @@ their MAC addresses, unknown ones and groups are flooded. Ports are made by thos
 
 Runs in the foreground until SIGINT or SIGTERM, or until the management shell is told to shut down; when
 it is started at a terminal, its commands can be typed right there. With --daemon it runs in the
-background, and the command returns when the switch is ready. SIGHUP runs the rcfile again.
+background, and the command returns when the switch is ready. SIGHUP reads the file of --config again and
+makes the running switch what it says, then runs the rcfile again.
 """
 
 EPILOG: Final = """\
@@ -52,6 +53,8 @@ Examples:
       A service without systemd; with systemd see examples/systemd.
   vswitchterm /tmp/vs.mgmt config/save /etc/vswitch/lan.toml
       Keep a running switch as it is: --config makes the same one again.
+  kill -HUP $(cat /run/vs.pid)
+      After an edit of lan.toml: make the running switch what it says. The log tells what changes.
 
 Files:
   $XDG_CONFIG_HOME/vswitch/rc (or ~/.config/vswitch/rc), else /etc/vswitch/rc

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import random
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -29,7 +30,7 @@ from vswitch.accounts import SystemAccounts
 from vswitch.bridge import Bridge
 from vswitch.builder import Builder
 from vswitch.control_plane import ControlPlane
-from vswitch.difference import Running, difference
+from vswitch.difference import Running, difference, needs_restart
 from vswitch.events import (
     AccessRefused,
     EndpointAdded,
@@ -150,6 +151,19 @@ class SwitchService:
             self.management = SocketInfo(listening.path, listening.mode)
             await nursery.start(self.server.serve, listening.socket)
             logger.info("management shell on %s", listening.path)
+
+    async def reload(self, wanted: SwitchSettings) -> None:
+        """Become the switch that is wanted, as far as that can be done while it runs; the log says what is.
+
+        What commands changed since and nobody saved is taken back. Cancelled, some of it may be done.
+        """
+        before = self._captured()
+        for key in needs_restart(before, wanted):
+            logger.warning("%s stays as it is: to change it, restart the switch", key)
+        self.settings = replace(wanted, mac=self.mac, management=self.settings.management)
+        changes = difference(Running(settings=before, listeners=self._builder.listeners), wanted)
+        failed = await self._builder.try_all(changes)
+        logger.info("%d of %d changes are made", len(changes) - failed, len(changes))
 
     async def run_rcfile(self, path: str) -> None:
         """Carry out the commands in a file; what fails is logged, with file and line."""

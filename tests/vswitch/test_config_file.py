@@ -214,6 +214,7 @@ def test_empty_file_is_a_switch_with_the_default_listener() -> None:
         ("priority = 64", "priority = 65", "port priority 65 is not within 0 to 240 in steps of 16"),
         ("port = 3", "port = 65", "spanning-tree.port[0].port: port 65 is not from 1 to 64"),
         ("vlan = 10\nport = 3", "vlan = 9\nport = 3", "port[0].vlan: VLAN 9 is not declared"),
+        ('["iplog"]', '["mine.py"]', "plugins[0]: must be a plugin's name or the absolute path of its file"),
         ('["iplog"]', '["iplog", "iplog"]', ":10: plugins[1]: iplog stands there twice"),
     ],
 )  # fmt: skip

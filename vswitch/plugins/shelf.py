@@ -21,9 +21,8 @@ from vport.shell.command import Reply
 from vport.shell.message import Message
 from vport.train import SLICES, Train
 from vswitch.management.control import PluginInfo
-from vswitch.plugin_source import plugin_source
 from vswitch.plugins.api import Plugin
-from vswitch.plugins.loader import find_plugin
+from vswitch.plugins.loader import find_plugin, source_of
 from vswitch.ports import DiscardReason
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class PluginShelf:
             CommandError: ENOENT, there is none; EINVAL, it is no plugin or cannot be started;
                 EEXIST, it is loaded.
         """
-        source = plugin_source(name)
+        source = source_of(name)
         return self.start(await trio.to_thread.run_sync(find_plugin, source), source)
 
     def start(self, kind: type[Plugin], source: str | None = None) -> PluginInfo:
