@@ -16,7 +16,7 @@ from vport.errors import SettingsError
 from vport.toml_lines import find_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -80,6 +80,10 @@ class Table:
                 raise PlacedError((key,), f"unknown key; known are {', '.join(known)}")
         self._values: dict[str, object] = value
 
+    def has(self, key: str) -> bool:
+        """Whether there is a value of ``key``."""
+        return key in self._values
+
     def read(self, key: str, reader: Callable[[object], T], default: D) -> T | D:
         """Read the value of ``key``, or give ``default`` when there is none."""
         return self.require(key, reader) if key in self._values else default
@@ -129,6 +133,22 @@ def integer(low: int, high: int) -> Callable[[object], int]:
     return read
 
 
+def number(low: float, high: float) -> Callable[[object], float]:
+    """Make a reader of numbers from ``low`` to ``high`` that need not be whole."""
+
+    def read(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise SettingsError(f"must be a number from {low:g} to {high:g}, not {shown(value)}")
+        return float(value)
+
+    return read
+
+
+def plain(number: float) -> float:
+    """Give a number as a file is to show it: without a fraction where it has none."""
+    return int(number) if number == int(number) else number
+
+
 def boolean(value: object) -> bool:
     """Read true or false."""
     if not isinstance(value, bool):
@@ -149,6 +169,18 @@ def word(value: object) -> str:
     if not found or "\0" in found:
         raise SettingsError(f"must be a text that is not empty, not {shown(found)}")
     return found
+
+
+def choice(words: Iterable[str]) -> Callable[[object], str]:
+    """Make a reader of one of a few words."""
+    known = tuple(words)
+
+    def read(value: object) -> str:
+        if value not in known:
+            raise SettingsError(f"must be {', '.join(known[:-1])} or {known[-1]}, not {shown(value)}")
+        return text(value)
+
+    return read
 
 
 def text_as(read: Callable[[str], T]) -> Callable[[object], T]:

@@ -6,19 +6,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import SettingsError
-from vport.ethernet import VID_MAX, Vid
+from vport.ethernet import Vid
 from vport.locator import UdpLocator
-from vport.toml_fields import KeyPath, PlacedError
+from vport.toml_fields import PlacedError
+from vswitch.contradictions import contradictions
 from vswitch.fdb import FdbSettings
-from vswitch.peer_contradictions import peer_contradictions
-from vswitch.ports import DEFAULT_PORT_LIMIT, NO_VLAN, check_port_limit
+from vswitch.guards import GuardSettings
+from vswitch.guards.port_guards import PortGuards
+from vswitch.ports import DEFAULT_PORT_LIMIT, check_port_limit
+from vswitch.spanning_tree.settings import DEFAULT_PATH_COST, DEFAULT_PORT_PRIORITY, BridgeSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vport.ethernet import MacAddress
+    from vport.impairment import WireSettings
     from vport.locator import Locator, WireguardLocator
     from vport.wireguard.config import PeerSection
+    from vswitch.guards import AddressLimit
 
 DEFAULT_LISTENER: Final = UdpLocator(host="127.0.0.1", port=9999)
 DEFAULT_PRIORITY: Final = 0x8000  # of a bridge (802.1Q-2018 table 13-2)
@@ -57,6 +60,9 @@ class PortSettings:
         user: who alone may plug in, by name; None: see ``group``.
         group: whose members may plug in, by name; None with no ``user``: anybody.
         attach: links that the switch opens and plugs in here.
+        guards: what it is guarded against.
+        addresses: what is said of the addresses behind it, None for nothing.
+        impairment: the faults between the port and what is plugged in, None for none.
     """
 
     number: int
@@ -67,6 +73,46 @@ class PortSettings:
     user: str | None = None
     group: str | None = None
     attach: tuple[Locator, ...] = ()
+    guards: PortGuards = field(default_factory=PortGuards)
+    addresses: AddressLimit | None = None
+    impairment: WireSettings | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeTimes:
+    """The times of the spanning tree, in seconds.
+
+    Raises:
+        SettingsError: one is out of its range, or they do not fit each other (802.1D-2004 17.14).
+    """
+
+    hello_time: float = 2.0
+    max_age: float = 20.0
+    forward_delay: float = 15.0
+
+    def __post_init__(self) -> None:
+        BridgeSettings(hello_time=self.hello_time, max_age=self.max_age, forward_delay=self.forward_delay)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreePort:
+    """What an operator says of a port in the spanning tree of a VLAN; the port need not exist.
+
+    Attributes:
+        vid: the VLAN.
+        port: the port's number.
+        cost: of the way to the root through it.
+        priority: over other ports to the same neighbour; the lowest wins.
+        is_edge: it forwards, and takes no part in the tree.
+        bonus: what the cost is lowered by, at one port of a VLAN; 0 for nothing.
+    """
+
+    vid: Vid
+    port: int
+    cost: int = DEFAULT_PATH_COST
+    priority: int = DEFAULT_PORT_PRIORITY
+    is_edge: bool = False
+    bonus: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +145,10 @@ class SwitchSettings:
         is_hub: start as a hub.
         is_fstp: run the spanning tree; a hub has none.
         priority: the switch's in the spanning tree.
+        times: of the spanning tree.
+        tree_ports: what was said of ports in it.
+        guards: those that are one for the switch.
+        plugins: what is loaded at start, by name or by the path of a file.
         port_limit: how many ports there can be.
         fdb: the address table's settings.
         vlans: those that exist beside VLAN 0.
@@ -118,6 +168,10 @@ class SwitchSettings:
     is_fstp: bool = False
     priority: int = DEFAULT_PRIORITY
     port_limit: int = DEFAULT_PORT_LIMIT
+    times: TreeTimes = field(default_factory=TreeTimes)
+    tree_ports: tuple[TreePort, ...] = ()
+    guards: GuardSettings = field(default_factory=GuardSettings)
+    plugins: tuple[str, ...] = ()
     fdb: FdbSettings = field(default_factory=FdbSettings)
     vlans: tuple[Vid, ...] = ()
     ports: tuple[PortSettings, ...] = ()
@@ -132,64 +186,5 @@ class SwitchSettings:
         check_port_limit(self.port_limit)
         if not 0 <= self.priority <= PRIORITY_MAX:
             raise SettingsError(f"priority {self.priority} is not from 0 to {PRIORITY_MAX}")
-        for path, text in _contradictions(self):
+        for path, text in contradictions(self):
             raise InconsistentSettingsError(path, text)
-
-
-def _contradictions(settings: SwitchSettings) -> Iterator[tuple[KeyPath, str]]:
-    """Find what cannot be true together, in terms of a configuration file."""
-    vlans: set[int] = {0}
-    for index, vid in enumerate(settings.vlans):
-        if not 1 <= vid <= VID_MAX:
-            yield ("vlans", index), f"VLAN {vid} is not from 1 to {VID_MAX}"
-        if vid in vlans:
-            yield ("vlans", index), f"VLAN {vid} stands there twice"
-        vlans.add(vid)
-    numbers: set[int] = set()
-    for index, port in enumerate(settings.ports):
-        yield from _port_contradictions(("port", index), port, settings.port_limit, vlans)
-        if port.number in numbers:
-            yield ("port", index, "number"), f"port {port.number} stands there twice"
-        numbers.add(port.number)
-    stations: set[tuple[int, bytes]] = set()
-    for index, station in enumerate(settings.stations):
-        yield from _station_contradictions(("static", index), station, settings.port_limit, vlans)
-        if (station.vid, station.mac) in stations:
-            yield ("static", index, "mac"), "this address stands there twice in one VLAN"
-        stations.add((station.vid, station.mac))
-    yield from peer_contradictions(settings)
-    if len(stations) > settings.fdb.capacity:
-        yield ("static",), f"{len(stations)} entries, but the address table holds {settings.fdb.capacity}"
-
-
-def _port_contradictions(
-    path: KeyPath, port: PortSettings, limit: int, vlans: set[int]
-) -> Iterator[tuple[KeyPath, str]]:
-    if not 1 <= port.number <= limit:
-        yield (*path, "number"), _no_such_port(port.number, limit)
-    if port.pvid != NO_VLAN and port.pvid not in vlans:
-        yield (*path, "pvid"), _no_such_vlan(port.pvid)
-    for index, vid in enumerate(port.tagged):
-        if vid not in vlans:
-            yield (*path, "tagged", index), _no_such_vlan(vid)
-        if vid == port.pvid:
-            yield (*path, "tagged", index), f"VLAN {vid} is the port's untagged one"
-        if vid in port.tagged[:index]:
-            yield (*path, "tagged", index), f"VLAN {vid} stands there twice"
-
-
-def _station_contradictions(
-    path: KeyPath, station: StaticStation, limit: int, vlans: set[int]
-) -> Iterator[tuple[KeyPath, str]]:
-    if not 1 <= station.port <= limit:
-        yield (*path, "port"), _no_such_port(station.port, limit)
-    if station.vid not in vlans:
-        yield (*path, "vlan"), _no_such_vlan(station.vid)
-
-
-def _no_such_port(number: int, limit: int) -> str:
-    return f"port {number} is not from 1 to {limit}, the number of ports"
-
-
-def _no_such_vlan(vid: int) -> str:
-    return f"VLAN {vid} is not declared: add it to vlans"

@@ -1,12 +1,14 @@
 """Configuration files: the text of a TOML file to settings and back. No files are opened here.
 
 ``read_config`` checks the whole text before it gives anything. Its errors name the file, the line, the key
-and what is allowed. ``write_config`` is its inverse: what it writes reads back as the same settings.
+and what is allowed. ``write_config`` is its inverse: what it writes reads back as the same settings, and
+what is as where nothing is said is not written.
 
     numports = 64
     vlans = [10, 20]
     listen = ["udp://:9999"]          # for those who call
     attach = ["host://10.1.1.9/24"]   # opened at start, into free ports
+    plugins = ["iplog"]               # loaded at start: by name, or by the path of a file
 
     [management]
     path = "/run/vswitch/mgmt"
@@ -18,10 +20,18 @@ and what is allowed. ``write_config`` is its inverse: what it writes reads back 
     tagged = [20]
     attach = ["tap://tap0"]           # opened at start, into this port
 
+    [port.guard]                      # what it is guarded against: see ``guard_tables``
+    bpdu = true
+    [port.impair]                     # its faults: see ``impairment_tables``
+    loss = "1%"
+
     [[static]]
     mac = "02:00:00:00:00:01"
     vlan = 10
     port = 1
+
+    [guard]                           # the guards of the whole switch: see ``guard_tables``
+    [spanning-tree]                   # its times and ports: see ``tree_tables``
 
     [[wireguard]]                     # a listener with peers of its own
     listen = "wg://:51820?lan=10.1.1.1/24"
@@ -42,7 +52,7 @@ from vport.errors import SettingsError
 from vport.ethernet import VID_MAX, MacAddress, Vid, format_mac
 from vport.locator import WireguardLocator, parse
 from vport.readers import station_address
-from vport.toml_fields import Table, boolean, integer, list_of, read_toml, text, text_as, word
+from vport.toml_fields import Table, boolean, integer, list_of, read_toml, shown, text, text_as, word
 from vswitch.config import (
     DEFAULT_LISTENER,
     DEFAULT_PRIORITY,
@@ -51,10 +61,15 @@ from vswitch.config import (
     PortSettings,
     StaticStation,
     SwitchSettings,
+    TreeTimes,
     WireguardSettings,
 )
 from vswitch.fdb import CAPACITY_MAX, TIME_MAX, FdbSettings
+from vswitch.guard_tables import read_guards, read_port_guards, write_guards, write_port_guards
+from vswitch.guards import GuardSettings
+from vswitch.guards.port_guards import PortGuards
 from vswitch.ports import DEFAULT_PORT_LIMIT, NO_VLAN, PORT_LIMIT_MAX
+from vswitch.tree_tables import read_tree, write_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,11 +88,22 @@ _HASH_KEYS: Final = {
     "size": "buckets",
 }
 _SWITCH_KEYS: Final = (
-    "mac", "numports", "hub", "fstp", "priority", "vlans", "listen", "attach",
-    "hash", "management", "port", "static", "wireguard",
+    "mac", "numports", "hub", "fstp", "priority", "vlans", "listen", "attach", "plugins",
+    "hash", "guard", "spanning-tree", "management", "port", "static", "wireguard",
 )  # fmt: skip
 _MANAGEMENT_KEYS: Final = ("path", "mode", "group")
-_PORT_KEYS: Final = ("number", "descr", "pvid", "tagged", "allocatable", "user", "group", "attach")
+_PORT_KEYS: Final = (
+    "number",
+    "descr",
+    "pvid",
+    "tagged",
+    "allocatable",
+    "user",
+    "group",
+    "attach",
+    "guard",
+    "impair",
+)
 _STATION_KEYS: Final = ("mac", "vlan", "port")
 _WIREGUARD_KEYS: Final = ("listen", "peer")
 
@@ -98,6 +124,7 @@ def read_config(text: str, name: str) -> SwitchSettings:
 def _read_switch(value: object) -> SwitchSettings:
     table = Table(value, _SWITCH_KEYS)
     wireguard = table.read("wireguard", list_of(_read_wireguard), ())
+    times, tree_ports = table.read("spanning-tree", read_tree, (TreeTimes(), ()))
     values: dict[str, Any] = {
         "mac": table.read("mac", text_as(station_address), None),
         "port_limit": table.read("numports", integer(1, PORT_LIMIT_MAX), DEFAULT_PORT_LIMIT),
@@ -105,15 +132,32 @@ def _read_switch(value: object) -> SwitchSettings:
         "is_fstp": table.read("fstp", boolean, False),
         "priority": table.read("priority", integer(0, PRIORITY_MAX), DEFAULT_PRIORITY),
         "vlans": table.read("vlans", list_of(_vid(1)), ()),
-        "listen": table.read("listen", list_of(text_as(parse)), () if wireguard else (DEFAULT_LISTENER,)),
+        "listen": table.read("listen", list_of(text_as(parse)), _usual_listeners(wireguard)),
         "wireguard": wireguard,
         "attach": table.read("attach", list_of(text_as(parse)), ()),
+        "plugins": table.read("plugins", list_of(_read_plugin), ()),
+        "times": times,
+        "tree_ports": tree_ports,
+        "guards": table.read("guard", read_guards, GuardSettings()),
         "fdb": table.read("hash", _read_hash, FdbSettings()),
         "management": table.read("management", _read_management, None),
         "ports": table.read("port", list_of(_read_port), ()),
         "stations": table.read("static", list_of(_read_station), ()),
     }
     return SwitchSettings(**values)
+
+
+def _usual_listeners(wireguard: tuple[WireguardSettings, ...]) -> tuple[Locator, ...]:
+    """Give what is listened on where nothing is said."""
+    return () if wireguard else (DEFAULT_LISTENER,)
+
+
+def _read_plugin(value: object) -> str:
+    """Read a plugin's name or path, which must be absolute: a daemon works in another directory."""
+    name = word(value)
+    if (name.endswith(".py") or "/" in name) and not name.startswith("/"):
+        raise SettingsError(f"must be a plugin's name or the absolute path of its file, not {shown(name)}")
+    return name
 
 
 def _read_hash(value: object) -> FdbSettings:
@@ -141,7 +185,10 @@ def _read_management(value: object) -> ManagementSettings:
 
 
 def _read_port(value: object) -> PortSettings:
+    from vswitch.impairment_tables import read_impairment  # most switches have no faults
+
     table = Table(value, _PORT_KEYS)
+    guards, addresses = table.read("guard", read_port_guards, (PortGuards(), None))
     return PortSettings(
         number=table.require("number", integer(1, PORT_LIMIT_MAX)),
         description=table.read("descr", text, ""),
@@ -151,6 +198,9 @@ def _read_port(value: object) -> PortSettings:
         user=table.read("user", word, None),
         group=table.read("group", word, None),
         attach=table.read("attach", list_of(text_as(parse)), ()),
+        guards=guards,
+        addresses=addresses,
+        impairment=table.read("impair", read_impairment, None),
     )
 
 
@@ -212,8 +262,29 @@ def write_config(settings: SwitchSettings, *, with_secrets: bool = True) -> str:
 
 
 def _document(settings: SwitchSettings, *, with_secrets: bool) -> dict[str, object]:
-    document: dict[str, object] = {} if settings.mac is None else {"mac": format_mac(settings.mac)}
-    document |= {
+    """Make the tables; what is as where nothing is said is left out."""
+    values = _values(settings)
+    tables: dict[str, object] = {
+        "hash": {
+            key: value for key, value in _hash(settings.fdb).items() if value != _hash(FdbSettings())[key]
+        },
+        "guard": write_guards(settings.guards),
+        "spanning-tree": write_tree(settings.times, settings.tree_ports),
+        "management": None if settings.management is None else _management(settings.management),
+        "port": [_port(port) for port in settings.ports],
+        "static": [_station(station) for station in settings.stations],
+        "wireguard": [_wireguard(one, with_secrets=with_secrets) for one in settings.wireguard],
+    }
+    usual = _values(SwitchSettings(listen=_usual_listeners(settings.wireguard)))
+    return {key: value for key, value in values.items() if value != usual[key]} | {
+        key: table for key, table in tables.items() if table
+    }
+
+
+def _values(settings: SwitchSettings) -> dict[str, object]:
+    """Give what stands outside of tables."""
+    return {
+        "mac": None if settings.mac is None else format_mac(settings.mac),
         "numports": settings.port_limit,
         "hub": settings.is_hub,
         "fstp": settings.is_fstp,
@@ -221,20 +292,17 @@ def _document(settings: SwitchSettings, *, with_secrets: bool) -> dict[str, obje
         "vlans": list(settings.vlans),
         "listen": _texts(settings.listen),
         "attach": _texts(settings.attach),
-        "hash": {key: getattr(settings.fdb, name) for key, name in _HASH_KEYS.items()},
+        "plugins": list(settings.plugins),
     }
-    if settings.management is not None:
-        document["management"] = _management(settings.management)
-    if settings.ports:
-        document["port"] = [_port(port) for port in settings.ports]
-    if settings.stations:
-        document["static"] = [
-            {"mac": format_mac(MacAddress(station.mac)), "vlan": station.vid, "port": station.port}
-            for station in settings.stations
-        ]
-    if settings.wireguard:
-        document["wireguard"] = [_wireguard(one, with_secrets=with_secrets) for one in settings.wireguard]
-    return document
+
+
+def _hash(settings: FdbSettings) -> dict[str, int]:
+    return {key: getattr(settings, name) for key, name in _HASH_KEYS.items()}
+
+
+def _station(station: StaticStation) -> dict[str, object]:
+    vlan = {"vlan": station.vid} if station.vid else {}
+    return {"mac": format_mac(MacAddress(station.mac)), **vlan, "port": station.port}
 
 
 def _wireguard(settings: WireguardSettings, *, with_secrets: bool) -> dict[str, object]:
@@ -255,6 +323,8 @@ def _management(settings: ManagementSettings) -> dict[str, object]:
 
 def _port(port: PortSettings) -> dict[str, object]:
     """Write a port; what is as in a port that nobody configured is left out."""
+    from vswitch.impairment_tables import write_impairment
+
     values: dict[str, object] = {
         "descr": port.description,
         "pvid": port.pvid,
@@ -262,6 +332,11 @@ def _port(port: PortSettings) -> dict[str, object]:
         "user": port.user,
         "group": port.group,
         "attach": _texts(port.attach),
+        "guard": write_port_guards(port.guards, port.addresses),
     }
-    kept = {key: value for key, value in values.items() if value}
-    return {"number": port.number, **kept} | ({} if port.allocatable else {"allocatable": False})
+    table = {key: value for key, value in values.items() if value}
+    if not port.allocatable:
+        table["allocatable"] = False
+    if port.impairment is not None:
+        table["impair"] = write_impairment(port.impairment)
+    return {"number": port.number, **table}

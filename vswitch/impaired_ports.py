@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from vport.impaired import ImpairedWire
-from vport.impairment import BOTH, Wire
+from vport.impairment import BOTH, Wire, WireSettings
 
 if TYPE_CHECKING:
     from vport.train import Train
@@ -100,6 +100,22 @@ class ImpairedPorts:
             if self._nursery is not None:
                 self._nursery.start_soon(self._ports[port].run)
         return self._ports[port].wire
+
+    def configure(self, port: Port, settings: WireSettings | None) -> None:
+        """Give a port these faults and no others; None for none."""
+        if settings is None:
+            self.clear(port)
+            return
+        impaired = self.impair(port)
+        impaired.wire.configure(settings, impaired.now())
+        impaired.changed()
+
+    @property
+    def settings(self) -> dict[Port, WireSettings]:
+        """The faults of the ports that have any; a wire that is clear is as none."""
+        self._forget_removed()
+        found = {port: impaired.wire.wire.as_settings() for port, impaired in self._ports.items()}
+        return {port: settings for port, settings in found.items() if settings != WireSettings()}
 
     def clear(self, port: Port) -> bool:
         """Take the wire of a port out, with what is in it; tell whether there was one."""

@@ -92,6 +92,13 @@ class Plugboard:
                 del self.attached[place.endpoint]
                 place.detach(reason)
 
+    def find(self, locator: Locator, port: int) -> Endpoint | None:
+        """Find a link by what it was opened from and the port that it is plugged into."""
+        return next(
+            (one for one, place in self.attached.items() if place == locator and one.port.number == port),
+            None,
+        )
+
     def eject(self, endpoint: Endpoint, reason: str) -> None:
         """Unplug a link and close it; its task ends by itself."""
         self._fabric.eject(endpoint, reason)
@@ -130,6 +137,10 @@ class Plugboard:
         opened.scope.cancel()
         await opened.ended.wait()
         return True
+
+    def find_listener(self, locator: Locator) -> int | None:
+        """Give the number of the listener that was opened from ``locator``, None if there is none."""
+        return next((number for number, opened in self._open.items() if opened.locator == locator), None)
 
     @property
     def listeners(self) -> list[ListenerInfo]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NewType
 from vport.errors import RefusedError, SettingsError
 from vport.ethernet import Vid
 from vswitch.access import AccessRule
+from vswitch.guards.mac_limit import MacLimit, settings_in_force
 from vswitch.guards.port_guards import PortGuards
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from vport.links.base import Link, Sink
     from vport.profile import PortProfile
     from vport.train import Train
-    from vswitch.guards.mac_limit import MacLimit
+    from vswitch.guards.mac_limit import AddressLimit
     from vswitch.guards.port_guards import Shut
     from vswitch.guards.storm_control import StormControl
 
@@ -157,6 +158,11 @@ class Port:
     def endpoint(self, number: int) -> Endpoint | None:
         """Find what is plugged in here by its ID."""
         return next((endpoint for endpoint in self.endpoints if endpoint.id == number), None)
+
+    def limit_addresses(self, said: AddressLimit | None) -> None:
+        """Limit the addresses that may come in as the operator says, or as the keeper asks for."""
+        settings = settings_in_force(self.keeper, said)
+        self.mac_limit = None if settings is None else MacLimit(settings)
 
     def transmit(self, train: Train, unflushed: dict[object, Link | Sink]) -> None:
         """Count ``train`` and hand it to every endpoint's link.

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from vport.errors import SettingsError
 from vport.pidfile import PidFile
 from vswitch.service import SwitchService
 from vswitch.systemd import Supervisor
 from vswitch.terminal import run_console
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vport.daemon import Daemon
     from vswitch.config import SwitchSettings
 
@@ -30,6 +33,7 @@ class ProgramSettings:
     """How a switch runs, apart from what it is.
 
     Attributes:
+        reread: reads on SIGHUP what the switch is to be; None where no file says it.
         rcfile: absolute path of a script that is run at start and on SIGHUP, None for none.
         pidfile: absolute path of the PID file, None for none.
         has_console: read commands from standard input.
@@ -37,6 +41,7 @@ class ProgramSettings:
         daemon: whoever waits for us to be ready, None in the foreground.
     """
 
+    reread: Callable[[], SwitchSettings] | None = None
     rcfile: str | None = None
     pidfile: str | None = None
     has_console: bool = False
@@ -78,17 +83,31 @@ async def _run_service(
 async def _reload_on_hangup(
     service: SwitchService, program: ProgramSettings, *, task_status: trio.TaskStatus[None]
 ) -> None:
-    """Run the script again on SIGHUP, which therefore does not end the switch."""
+    """Read the configuration and run the script again on SIGHUP, which therefore does not end the switch."""
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
         task_status.started()
         async for _ in signals:
-            if program.rcfile is None:
-                logger.info("SIGHUP: there is no rcfile to run again")
+            if program.reread is None and program.rcfile is None:
+                logger.info("SIGHUP: there is neither a configuration file nor an rcfile")
                 continue
-            logger.info("SIGHUP: running %s again", program.rcfile)
             program.supervisor.reloading()
-            await service.run_rcfile(program.rcfile)
+            await _reload(service, program)
             program.supervisor.ready("switching")
+
+
+async def _reload(service: SwitchService, program: ProgramSettings) -> None:
+    """Make the switch what the configuration file says, then run the script; a wrong file changes nothing."""
+    if program.reread is not None:
+        logger.info("SIGHUP: reading the configuration again")
+        try:
+            wanted = await trio.to_thread.run_sync(program.reread)
+        except SettingsError as error:
+            logger.error("%s; nothing was changed", error)  # noqa: TRY400 - the operator's mistake
+            return
+        await service.reload(wanted)
+    if program.rcfile is not None:
+        logger.info("SIGHUP: running %s again", program.rcfile)
+        await service.run_rcfile(program.rcfile)
 
 
 async def _tell_end(supervisor: Supervisor) -> None:

@@ -29,6 +29,7 @@ from vswitch.guards import (
     StormSettings,
 )
 from vswitch.guards.port_guards import PortGuards, Shut, ShutReason
+from vswitch.guards.settings import BPDU_GUARD_RECOVERY, GuardSettings
 from vswitch.guards.storm_control import UNLIMITED
 from vswitch.ports import NO_VLAN, DiscardReason, PortNumber
 from vswitch.topology_events import (
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
 REMOTE_MODULES: Final = frozenset({"udp", "wg", "tcp", "vxlan"})
 """Kinds of links whose far end is reached through a network."""
 
-BPDU_GUARD_RECOVERY: Final = 300.0  # seconds; what operators know from other switches
 STORM_INTERVAL: Final = 1.0  # seconds between two looks at ports that storm control takes from
 REFUSAL_INTERVAL: Final = 60.0  # seconds between two reports of BPDUs refused on a port
 
@@ -91,6 +91,25 @@ class Protection:
         self._loops = bridge.loops = LoopDetector(mac, random, self.loop_settings, now)
 
     # --- settings ---
+
+    @property
+    def settings(self) -> GuardSettings:
+        """What is set for the whole switch."""
+        return GuardSettings(
+            is_looking_for_loops=self.is_looking_for_loops,
+            loop=self.loop_settings,
+            bpdu_recovery=self.bpdu_recovery,
+            flap=self.flap_settings,
+        )
+
+    def configure(self, settings: GuardSettings, now: float) -> None:
+        """Change what is set for the whole switch; what is as before is left alone."""
+        is_on = settings.is_looking_for_loops
+        if (is_on, settings.loop) != (self.is_looking_for_loops, self.loop_settings):
+            self.set_loop_detection(settings.loop, now, is_on=is_on)
+        self.bpdu_recovery = settings.bpdu_recovery
+        if settings.flap != self.flap_settings:
+            self.set_flap_detection(settings.flap)
 
     def set_loop_detection(self, settings: LoopSettings, now: float, *, is_on: bool = True) -> None:
         """Change how often probes are sent and how long a pause is; ports that pause for a loop open."""

@@ -1,10 +1,11 @@
 """The nursery of a switch: what runs, who owns whom, how it ends.
 
-``SwitchService.run`` opens everything that the settings name, in order, and tells ``started`` when frames can
-flow. Its nursery then holds the plugboard (one task for each listener, one for each attached link), the
-address table's ageing, the timer of spanning tree and guards, and the management server. A link that ends
-leaves its port, the log says why, and nothing else notices. An exception that nobody planned for ends the
-service; on every way out the sockets, files and devices that it made are closed.
+``SwitchService.run`` makes a switch without anything into the one that the settings name, opens everything
+in order, and tells ``started`` when frames can flow. Its nursery then holds the plugboard (one task for each
+listener, one for each attached link), the address table's ageing, the timer of spanning tree and guards, and
+the management server. A link that ends leaves its port, the log says why, and nothing else notices. An
+exception that nobody planned for ends the service; on every way out the sockets, files and devices that it
+made are closed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from vport.shell.script import failures, run_script
 from vport.shell.server import ManagementServer
 from vport.shell.unix_socket import ManagementSocket
 from vswitch.accounts import SystemAccounts
+from vswitch.bridge import Bridge
+from vswitch.builder import Builder
 from vswitch.control_plane import ControlPlane
+from vswitch.difference import Running, difference, needs_restart
 from vswitch.events import (
     AccessRefused,
     EndpointAdded,
@@ -48,7 +52,7 @@ from vswitch.overseer import Overseer
 from vswitch.plugboard import Plugboard
 from vswitch.plugins.shelf import PluginShelf
 from vswitch.spanning_tree import BridgeSettings
-from vswitch.state import capture, make_bridge
+from vswitch.state import capture, without_plain_ports
 from vswitch.topology_log import is_routine, is_warning, log_line
 
 if TYPE_CHECKING:
@@ -88,7 +92,7 @@ class SwitchService:
     def __init__(self, settings: SwitchSettings, management_socket: socket.socket | None = None) -> None:
         self.settings = settings
         self.accounts = SystemAccounts()
-        self.bridge = make_bridge(settings, trio.current_time(), self.accounts.groups_of)
+        self.bridge = Bridge(groups_of=self.accounts.groups_of)
         self.fabric = Fabric(self.bridge, trio.current_time, self._publish)
         self.impairments = ImpairedPorts(self.fabric)
         self.mac: MacAddress = settings.mac or random_mac(random.SystemRandom())
@@ -96,7 +100,7 @@ class SwitchService:
             self.bridge,
             self.mac,
             random.SystemRandom(),
-            BridgeSettings(priority=settings.priority),
+            BridgeSettings(),
             trio.current_time(),
         )
         self._overseer = Overseer(self.fabric, self.control_plane)
@@ -105,6 +109,9 @@ class SwitchService:
         self.plugboard = Plugboard(self.fabric, self.mac)
         self.server = ManagementServer(self, switch_catalog(), BANNER)
         self.plugins = PluginShelf(self.fabric, self.server.catalog, self.server)
+        self._builder = Builder(
+            self.fabric, self.control_plane, self.plugboard, self.impairments, self.plugins
+        )
         self._management_socket = management_socket
         self._scope = trio.CancelScope()
         self._moves = RateLimit(burst=5, interval=2.0)
@@ -123,30 +130,15 @@ class SwitchService:
             async with AsyncExitStack() as resources, trio.open_nursery() as nursery:
                 resources.callback(self.plugins.close)
                 resources.callback(self.publish_events)
-                if self.settings.is_fstp and not self.bridge.is_hub:
-                    self.control_plane.topology.enable(trio.current_time())
-                await self._open(resources, nursery)
+                await nursery.start(self.plugboard.run)
                 await nursery.start(self.impairments.run)
+                for change in difference(Running(), self.settings):
+                    await self._builder.carry_out(change)
+                await self._open_management(resources, nursery)
                 nursery.start_soon(self._age)
                 nursery.start_soon(self._overseer.run)
                 logger.debug("switch %s is up", format_mac(self.mac))
                 task_status.started()
-
-    async def _open(self, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
-        """Open what the settings name; whatever fails, what was opened before is closed again."""
-        await nursery.start(self.plugboard.run)
-        for wireguard in self.settings.wireguard:  # first, since its peers are to have certain ports
-            listener = await self.plugboard.listen(wireguard.listen, wireguard.peers, is_vital=True)
-            logger.info("listening on %s", listener.description)
-        for locator in self.settings.listen:
-            listener = await self.plugboard.listen(locator, is_vital=True)
-            logger.info("listening on %s", listener.description)
-        for port in self.settings.ports:
-            for locator in port.attach:
-                await self.plugboard.attach(locator, port.number)
-        for locator in self.settings.attach:
-            await self.plugboard.attach(locator)
-        await self._open_management(resources, nursery)
 
     async def _open_management(self, resources: AsyncExitStack, nursery: trio.Nursery) -> None:
         opened: list[ManagementSocket] = []
@@ -159,6 +151,19 @@ class SwitchService:
             self.management = SocketInfo(listening.path, listening.mode)
             await nursery.start(self.server.serve, listening.socket)
             logger.info("management shell on %s", listening.path)
+
+    async def reload(self, wanted: SwitchSettings) -> None:
+        """Become the switch that is wanted, as far as that can be done while it runs; the log says what is.
+
+        What commands changed since and nobody saved is taken back. Cancelled, some of it may be done.
+        """
+        before = self._captured()
+        for key in needs_restart(before, wanted):
+            logger.warning("%s stays as it is: to change it, restart the switch", key)
+        self.settings = replace(wanted, mac=self.mac, management=self.settings.management)
+        changes = difference(Running(settings=before, listeners=self._builder.listeners), wanted)
+        failed = await self._builder.try_all(changes)
+        logger.info("%d of %d changes are made", len(changes) - failed, len(changes))
 
     async def run_rcfile(self, path: str) -> None:
         """Carry out the commands in a file; what fails is logged, with file and line."""
@@ -199,12 +204,10 @@ class SwitchService:
 
     def running_settings(self) -> SwitchSettings:
         """Give the settings of a switch that would be as this one is now."""
-        settings = capture(
-            self.settings, self.bridge, self.mac, self.plugboard.listening, self.plugboard.attached
-        )
-        topology = self.control_plane.topology
-        is_fstp = topology.is_enabled or (self.settings.is_fstp and self.bridge.is_hub)
-        return replace(settings, is_fstp=is_fstp, priority=topology.settings.priority)
+        return without_plain_ports(self._captured())
+
+    def _captured(self) -> SwitchSettings:
+        return capture(self.settings, self.bridge, self.control_plane, self._builder.opened)
 
     def stop(self) -> None:
         """End the switch in an orderly way."""

@@ -104,6 +104,12 @@ class Topology:
         """Give the tree of a VLAN."""
         return self._branch(vlan, now).tree
 
+    @property
+    def trees(self) -> list[tuple[Vid, SpanningTree]]:
+        """The trees of which something may have been said or heard, by VLAN."""
+        vlans = self._bridge.vlans
+        return [(vid, one.tree) for vid, one in self._branches.items() if vlans.get(vid) is one.vlan]
+
     def next_deadline(self) -> float | None:
         """The instant at which ``handle_timer`` has something to do; None for never."""
         if not self.is_enabled:
@@ -178,6 +184,30 @@ class Topology:
         """Change the settings of a port in a VLAN, whether the port exists or not."""
         branch = self._branch(vlan, now)
         self._carry_out(branch, branch.tree.configure_port(number, settings, now))
+
+    def set_by_operator(
+        self, vlan: Vlan, number: int, *, cost: int, priority: int, is_edge: bool, now: float
+    ) -> None:
+        """Change what an operator sets for a port in a VLAN, whether the port exists or not.
+
+        Args:
+            vlan: the VLAN.
+            number: of the port.
+            cost: of the way to the root through it.
+            priority: over other ports to the same neighbour; the lowest wins.
+            is_edge: forward, and take no part in the tree.
+            now: monotonic seconds.
+        """
+        port = self._bridge.ports.get(number)
+        is_station = port is not None and port.is_active and is_end_station(port)
+        settings = replace(
+            self.tree(vlan, now).port_settings(number),
+            path_cost=cost,
+            priority=priority,
+            admin_edge=is_edge or is_station,
+            bpdu_filter=is_edge,
+        )
+        self.configure_port(vlan, number, settings, now)
 
     def set_bonus(self, vlan: Vlan, number: int | None, cost: int, now: float) -> None:
         """Make one port of a VLAN cheaper; None takes the bonus away."""

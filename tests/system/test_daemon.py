@@ -222,6 +222,28 @@ def test_switch_restarted_from_its_saved_state_is_the_same(tmp_path: Path) -> No
     assert "trunk ü" in after[3]
 
 
+def test_configuration_is_read_again_on_hangup_and_a_wrong_one_changes_nothing(tmp_path: Path) -> None:
+    config, rc = tmp_path / "lan.toml", tmp_path / "rc"
+    rc.write_text("vlan/create 99\n")
+    rest = f'listen = ["udp://127.0.0.1:{free_udp_port()}"]\n[management]\npath = "{tmp_path}/mgmt"\n'
+    config.write_text(f"vlans = [10]\n{rest}")
+    command = [*VSWITCH, "--config", str(config), "-n", "7", "-f", str(rc)]
+    with Process(command, tmp_path / "log") as switch:
+        switch.wait_for("management shell")
+        config.write_text(f"vlans = [10, 20]\n{rest}[guard]\nflap-moves = 9\n")
+        switch.send_signal(signal.SIGHUP)
+        switch.wait_for("changed: VLAN 20 is new")
+        switch.wait_for(f"running {rc} again")
+        assert "9 moves within" in ask(tmp_path / "mgmt", "guard/showinfo")
+        assert "Numports=7" in ask(tmp_path / "mgmt", "port/showinfo")  # the option holds
+        before = ask(tmp_path / "mgmt", "config/show")
+
+        config.write_text("vlans = [10]\nhub = 1\n")
+        switch.send_signal(signal.SIGHUP)
+        switch.wait_for("lan.toml:2: hub: must be true or false, not 1; nothing was changed")
+        assert ask(tmp_path / "mgmt", "config/show") == before
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

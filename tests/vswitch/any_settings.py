@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.vport.impairment.any_wires import wire_settings
 from vport.ethernet import MacAddress, Vid
 from vport.locator import Locator, WireguardLocator, parse
 from vport.wireguard.config import PeerSection
@@ -18,9 +19,20 @@ from vswitch.config import (
     PortSettings,
     StaticStation,
     SwitchSettings,
+    TreePort,
+    TreeTimes,
     WireguardSettings,
 )
 from vswitch.fdb import FdbSettings
+from vswitch.guards import (
+    AddressLimit,
+    GuardSettings,
+    LimitAction,
+    LoopSettings,
+    MacFlapSettings,
+    StormSettings,
+)
+from vswitch.guards.port_guards import PortGuards
 from vswitch.ports import NO_VLAN
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -57,6 +69,10 @@ def switch_settings(draw: st.DrawFn) -> SwitchSettings:
         is_hub=draw(st.booleans()),
         is_fstp=draw(st.booleans()),
         priority=draw(st.integers(0, 0xFFFF)),
+        times=draw(st.sampled_from([TreeTimes(), TreeTimes(hello_time=1, max_age=6, forward_delay=4.5)])),
+        tree_ports=draw(tree_ports(vids, limit)),
+        guards=draw(guard_settings),
+        plugins=tuple(draw(st.lists(st.sampled_from(["dump", "iplog", "/x/mine.py"]), unique=True))),
         port_limit=limit,
         fdb=draw(fdb_settings),
         vlans=tuple(vlans),
@@ -109,6 +125,60 @@ def peer_sections(index: int, port: int | None) -> st.SearchStrategy[PeerSection
     )
 
 
+@st.composite
+def tree_ports(draw: st.DrawFn, vids: st.SearchStrategy[Vid], limit: int) -> tuple[TreePort, ...]:
+    """Draw what is said of ports in spanning trees, in order, and nothing that says nothing."""
+    places = draw(st.lists(st.tuples(vids, st.integers(1, limit)), unique=True, max_size=4))
+    favoured = set()
+    ports = []
+    for vid, number in sorted(places):
+        bonus = 0 if vid in favoured else draw(st.sampled_from([0, 1, 200_000_000]))
+        favoured |= {vid} if bonus else set()
+        port = TreePort(
+            vid=vid,
+            port=number,
+            cost=draw(st.integers(1, 200_000_000)),
+            priority=draw(st.integers(0, 15)) * 16,
+            is_edge=draw(st.booleans()),
+            bonus=bonus,
+        )
+        ports.append(port)
+    return tuple(port for port in ports if port != TreePort(vid=port.vid, port=port.port))
+
+
+seconds = st.integers(1, 60).map(float) | st.sampled_from([1.5, 50.25])
+port_guards = st.builds(
+    PortGuards,
+    bpdu=st.booleans(),
+    root=st.booleans(),
+    topology=st.booleans(),
+    loop=st.booleans(),
+    storm=st.none()
+    | st.builds(
+        StormSettings,
+        **{
+            kind: st.none() | st.integers(1, 10_000_000)
+            for kind in ("broadcast", "multicast", "unknown_unicast")
+        },
+    ),
+)
+address_limits = st.builds(
+    AddressLimit,
+    limit=st.integers(1, 65535),
+    action=st.sampled_from(LimitAction),
+    recovery=st.none() | seconds,
+)
+guard_settings = st.builds(
+    GuardSettings,
+    is_looking_for_loops=st.just(True),
+    loop=st.builds(LoopSettings, interval=seconds | st.just(0.1), recovery=seconds),
+    bpdu_recovery=st.none() | seconds,
+    flap=st.builds(MacFlapSettings, moves=st.integers(2, 1000), window=seconds),
+) | st.builds(
+    GuardSettings, is_looking_for_loops=st.just(False), loop=st.builds(LoopSettings, recovery=seconds)
+)
+
+
 def port_settings(number: int, vids: st.SearchStrategy[Vid]) -> st.SearchStrategy[PortSettings]:
     def make(pvid: Vid, tagged: list[Vid], **values: Any) -> PortSettings:
         return PortSettings(
@@ -124,6 +194,9 @@ def port_settings(number: int, vids: st.SearchStrategy[Vid]) -> st.SearchStrateg
         user=st.none() | words,
         group=st.none() | words,
         attach=locators,
+        guards=port_guards,
+        addresses=st.none() | address_limits,
+        impairment=st.none() | wire_settings(),
     )
 
 

@@ -6,9 +6,10 @@ import pytest
 
 from vport.errors import SettingsError
 from vport.locator import parse
-from vswitch.cli import find_rcfile, make_parser, read_settings
+from vswitch.cli import find_rcfile, read_settings
 from vswitch.config import DEFAULT_LISTENER, ManagementSettings, PortSettings, SwitchSettings
 from vswitch.fdb import FdbSettings
+from vswitch.options import make_parser
 
 if TYPE_CHECKING:
     from pathlib import Path

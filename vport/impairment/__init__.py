@@ -10,6 +10,7 @@ from vport.impairment.channel import Impairment, Statistics
 from vport.impairment.settings import PARAMETERS, ImpairmentSettings, Parameter
 from vport.impairment.values import BOTH, Direction, Value
 from vport.impairment.wire import Wire
+from vport.impairment.wire_settings import StateSettings, WireSettings
 
 __all__ = [
     "BOTH",
@@ -18,7 +19,9 @@ __all__ = [
     "Impairment",
     "ImpairmentSettings",
     "Parameter",
+    "StateSettings",
     "Statistics",
     "Value",
     "Wire",
+    "WireSettings",
 ]

@@ -16,6 +16,7 @@ MAX_NODES: Final = 256
 MAX_NAME: Final = 64  # characters
 DEFAULT_PERIOD: Final = 0.1  # seconds, wirefilter's
 LONGEST_PERIOD: Final = 86400.0  # seconds
+_WHOLE: Final = 100 + 1e-9  # percent: 33.3, 33.3 and 33.4 are more than 100 in one of their orders
 _MAX_STEPS: Final = 1000  # at once, after the clock has leapt
 
 
@@ -101,7 +102,7 @@ class MarkovChain:
             SettingsError: there is no such state, or the edges would have more than 100 percent.
         """
         others = sum(w for node, w in self._edges[self.check(old)].items() if node != self.check(new))
-        if not 0 <= weight <= 100 or (old != new and others + weight > 100):
+        if not 0 <= weight <= 100 or (old != new and others + weight > _WHOLE):
             raise SettingsError(
                 f"the weight of an edge is a percentage, and all from one state are at most 100 together: "
                 f"{weight:g} with {others:g} already there is not possible"
@@ -120,6 +121,10 @@ class MarkovChain:
         if loop > 0:
             weights[node] = loop
         return sorted(weights.items())
+
+    def weights(self, node: int) -> tuple[tuple[int, float], ...]:
+        """Give the edges from ``node`` to others, as they were set."""
+        return tuple(self._edges[self.check(node)].items())
 
     def next_deadline(self) -> float | None:
         """Tell when the next step is, None for never."""

@@ -66,6 +66,19 @@ class Parameter:
             raise SettingsError("dup: at 100 % a frame would be repeated for ever; it must be less")
         return setting
 
+    def write(self, value: Value) -> str:
+        """Write a value so that ``parse`` reads the same one, in the base unit: ``10ms+3msN``."""
+        unit = next((name for name, size in self.units.items() if size == 1.0), "")
+        text = f"{_exact(value.mean)}{unit}"
+        if value.variation:
+            text += f"+{_exact(value.variation)}{unit}"
+        return f"{text}N" if value.is_normal else text
+
+
+def _exact(number: float) -> str:
+    """Write a number with all its digits, and without those that say nothing."""
+    return str(int(number)) if number.is_integer() else repr(number)
+
 
 PARAMETERS: Final = {
     parameter.name: parameter

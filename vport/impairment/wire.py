@@ -9,6 +9,7 @@ from vport.impairment.channel import Impairment
 from vport.impairment.markov import MarkovChain, Transition
 from vport.impairment.settings import PARAMETERS, ImpairmentSettings
 from vport.impairment.values import BOTH, Direction
+from vport.impairment.wire_settings import StateSettings, WireSettings
 
 if TYPE_CHECKING:
     from vport.ethernet import Buffer
@@ -91,6 +92,39 @@ class Wire:
         """Go to a state. Raises SettingsError."""
         self.chain.current = self.chain.check(node)
         self._apply()
+
+    def as_settings(self) -> WireSettings:
+        """Give all that is set, for ``configure`` on another wire."""
+        chain = self.chain
+        states = tuple(
+            StateSettings(
+                name=chain.names[node],
+                left_to_right=settings[Direction.LEFT_TO_RIGHT],
+                right_to_left=settings[Direction.RIGHT_TO_LEFT],
+                edges=chain.weights(node),
+            )
+            for node, settings in enumerate(self._settings)
+        )
+        moves = any(state.edges for state in states)
+        return WireSettings(
+            fifo=self._fifo, states=states, period=chain.period, current=0 if moves else chain.current
+        )
+
+    def configure(self, settings: WireSettings, now: float) -> None:
+        """Set everything anew; what was set before is gone. Raises SettingsError."""
+        self.set_fifo(settings.fifo)
+        self.resize(1, now)
+        self.resize(len(settings.states), now)
+        self.chain.set_period(settings.period, now)
+        for node, state in enumerate(settings.states):
+            self.chain.rename(node, state.name)
+            for other, weight in state.edges:
+                self.chain.set_edge(node, other, weight)
+            self._settings[node] = {
+                Direction.LEFT_TO_RIGHT: state.left_to_right,
+                Direction.RIGHT_TO_LEFT: state.right_to_left,
+            }
+        self.enter(settings.current)
 
     def _apply(self) -> None:
         for direction, settings in self._settings[self.chain.current].items():

@@ -12,10 +12,19 @@ from vswitch.guards.loop_detection import (
     ProbeToSend,
 )
 from vswitch.guards.mac_flap import MacFlapDetector, MacFlapping, MacFlapSettings
-from vswitch.guards.mac_limit import LimitAction, LimitExceeded, MacLimit, MacLimitSettings
+from vswitch.guards.mac_limit import (
+    AddressLimit,
+    LimitAction,
+    LimitExceeded,
+    MacLimit,
+    MacLimitSettings,
+)
+from vswitch.guards.settings import GuardSettings
 from vswitch.guards.storm_control import StormControl, StormKind, StormReport, StormSettings
 
 __all__ = [
+    "AddressLimit",
+    "GuardSettings",
     "LimitAction",
     "LimitExceeded",
     "LoopDetected",

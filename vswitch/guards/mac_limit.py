@@ -13,9 +13,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from vport.errors import SettingsError
+from vport.ethernet import MacAddress
 
 if TYPE_CHECKING:
-    from vport.ethernet import MacAddress, Vid
+    from vport.ethernet import Vid
     from vport.profile import PortProfile
 
 # --- our own constants ---
@@ -59,6 +60,27 @@ class MacLimitSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AddressLimit:
+    """What an operator says of the addresses behind a port; see ``settings_in_force``.
+
+    Attributes:
+        limit: how many there may be; 0 for any number.
+        action: what happens when there are too many.
+        recovery: seconds that the port is shut then; None: until the operator opens it.
+
+    Raises:
+        SettingsError: a value is out of its range.
+    """
+
+    limit: int
+    action: LimitAction = LimitAction.RESTRICT
+    recovery: float | None = 300.0
+
+    def __post_init__(self) -> None:
+        MacLimitSettings(limit=self.limit or LIMIT_MAX, recovery=self.recovery)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitExceeded:
     """An address too many; with ``is_shut`` the port must be shut, until ``recover_at`` if that is given."""
 
@@ -77,6 +99,33 @@ def limit_of(profile: PortProfile) -> MacLimitSettings | None:
     if not profile.macs and not profile.max_macs:
         return None
     return MacLimitSettings(limit=profile.max_macs or LIMIT_MAX, allowed=profile.macs)
+
+
+def settings_in_force(profile: PortProfile | None, said: AddressLimit | None) -> MacLimitSettings | None:
+    """Give what holds for a port: what its profile asks for, unless the operator says otherwise.
+
+    The addresses that alone may be behind a port by its profile stay the only ones in any case.
+
+    Args:
+        profile: of whoever the port is kept for, None for anybody.
+        said: by the operator, None for nothing.
+    """
+    asked = None if profile is None else limit_of(profile)
+    if said is None:
+        return asked
+    allowed = frozenset[MacAddress]() if asked is None else asked.allowed
+    if not said.limit:
+        return MacLimitSettings(allowed=allowed) if allowed else None
+    return MacLimitSettings(limit=said.limit, allowed=allowed, action=said.action, recovery=said.recovery)
+
+
+def said_limit(profile: PortProfile | None, in_force: MacLimitSettings | None) -> AddressLimit | None:
+    """Give what an operator has said where ``in_force`` holds: the inverse of ``settings_in_force``."""
+    if in_force == settings_in_force(profile, None):
+        return None
+    if in_force is None:
+        return AddressLimit(limit=0)
+    return AddressLimit(limit=in_force.limit, action=in_force.action, recovery=in_force.recovery)
 
 
 class MacLimit:

@@ -16,7 +16,6 @@ from vswitch.management.fstp_text import (
 )
 from vswitch.management.lookup import PORT, VLAN, check_number, existing_vlan
 from vswitch.spanning_tree.priority import PATH_COST_MAX
-from vswitch.topology import is_end_station
 
 if TYPE_CHECKING:
     from vswitch.management.control import Control
@@ -140,11 +139,10 @@ def _settings(control: Control, number: int, port: int) -> tuple[Vlan, PortSetti
 @command("fstp/setedge", "1: PORT forwards, sends and takes no BPDU, 0: normal", VLAN, PORT, Switch())
 def set_edge(control: Control, session: Session, number: int, port: int, is_edge: bool) -> None:
     """Take a port out of a VLAN's tree, as VDE does, or let it take part."""
-    vlan, settings = _settings(control, number, port)
-    found = control.bridge.ports.get(port)
-    is_station = found is not None and found.is_active and is_end_station(found)
-    settings = replace(settings, admin_edge=is_edge or is_station, bpdu_filter=is_edge)
-    control.control_plane.topology.configure_port(vlan, port, settings, control.now())
+    vlan, known = _settings(control, number, port)
+    control.control_plane.topology.set_by_operator(
+        vlan, port, cost=known.path_cost, priority=known.priority, is_edge=is_edge, now=control.now()
+    )
 
 
 @command("fstp/bonus", "make PORT cheaper by COST, the only one of the VLAN", VLAN, PORT, BONUS)

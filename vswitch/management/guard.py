@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from vport.ethernet import MacAddress, format_mac
+from vport.ethernet import format_mac
 from vport.shell.arguments import Integer, Optional, Switch, Word, invalid
 from vport.shell.command import Menu, Reply, Session, command
 from vswitch.guards import (
+    AddressLimit,
     LimitAction,
     LoopSettings,
     MacFlapSettings,
-    MacLimit,
-    MacLimitSettings,
     StormKind,
     StormSettings,
 )
 from vswitch.guards.mac_limit import LIMIT_MAX as ADDRESSES_MAX
+from vswitch.guards.settings import RECOVERY_MAX
 from vswitch.guards.storm_control import LIMIT_MAX as STORM_MAX
 from vswitch.management.lookup import PORT, existing_port
 from vswitch.ports import DiscardReason
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from vswitch.ports import Port
     from vswitch.protection import Protection
 
-SECONDS_MAX: Final = 86_400
 LIMIT: Final = Integer("N", 0, ADDRESSES_MAX)
-RECOVERY: Final = Integer("SECONDS", 0, SECONDS_MAX)
+RECOVERY: Final = Integer("SECONDS", 0, RECOVERY_MAX)
 _GUARD_DISCARDS: Final = (
     DiscardReason.SHUT,
     DiscardReason.STORM,
@@ -224,14 +223,8 @@ def set_address_limit(
     wanted = action or LimitAction.RESTRICT
     if wanted not in list(LimitAction):
         raise invalid("ACT", "protect, restrict or shutdown", wanted)
-    allowed = frozenset[MacAddress]() if port.mac_limit is None else port.mac_limit.settings.allowed
-    if limit == 0:
-        port.mac_limit = MacLimit(MacLimitSettings(allowed=allowed)) if allowed else None
-        return
     seconds = 300.0 if recovery is None else float(recovery) or None
-    port.mac_limit = MacLimit(
-        MacLimitSettings(limit=limit, allowed=allowed, action=LimitAction(wanted), recovery=seconds)
-    )
+    port.limit_addresses(AddressLimit(limit=limit, action=LimitAction(wanted), recovery=seconds))
 
 
 @command("guard/recover", "open PORT, which a guard has shut", PORT)
@@ -247,7 +240,7 @@ def recover(control: Control, session: Session, number: int) -> None:
     "guard/setloop",
     "set the interval of probes (0: none) and the pause of a port, in s",
     Integer("INTERVAL", 0, 60),
-    Integer("RECOVERY", 1, SECONDS_MAX),
+    Integer("RECOVERY", 1, RECOVERY_MAX),
 )
 def set_loop_detection(control: Control, session: Session, interval: int, recovery: int) -> None:
     """Change loop detection; ports that are shut for a loop are tried again."""

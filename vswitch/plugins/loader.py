@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import itertools
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -32,7 +33,7 @@ def find_plugin(name: str) -> type[Plugin]:
     Raises:
         CommandError: ENOENT, there is none; EINVAL, it cannot be imported or is no plugin.
     """
-    if name.endswith(".py") or "/" in name:
+    if _is_path(name):
         return _plugin_in(_import_file(Path(name).expanduser()), name)
     if name in BUILT_IN:
         return _plugin_in(_import_module(BUILT_IN[name]), name)
@@ -46,6 +47,15 @@ def find_plugin(name: str) -> type[Plugin]:
     raise CommandError(
         errno.ENOENT, f"there is no plugin {quoted(name)}; there are: {known}, or a file's path"
     )
+
+
+def source_of(name: str) -> str:
+    """Give a name as it is, and the path of a file in full: it is to mean the same anywhere."""
+    return os.path.abspath(os.path.expanduser(name)) if _is_path(name) else name
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith(".py") or "/" in name
 
 
 def _entry_point_names() -> set[str]:

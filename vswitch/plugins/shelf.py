@@ -22,7 +22,7 @@ from vport.shell.message import Message
 from vport.train import SLICES, Train
 from vswitch.management.control import PluginInfo
 from vswitch.plugins.api import Plugin
-from vswitch.plugins.loader import find_plugin
+from vswitch.plugins.loader import find_plugin, source_of
 from vswitch.ports import DiscardReason
 
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ class PluginShelf:
         return [PluginInfo(name, held.plugin.help) for name, held in self._plugins.items()]
 
     @property
+    def sources(self) -> dict[str, str]:
+        """What the plugins were loaded from, a name or an absolute path, to the names that they have."""
+        return {held.source: name for name, held in self._plugins.items() if held.source is not None}
+
+    @property
     def categories(self) -> list[Category]:
         """The messages that the plugins send."""
         return [category for held in self._plugins.values() for category in held.categories]
@@ -80,15 +85,16 @@ class PluginShelf:
             CommandError: ENOENT, there is none; EINVAL, it is no plugin or cannot be started;
                 EEXIST, it is loaded.
         """
-        return self.start(await trio.to_thread.run_sync(find_plugin, name))
+        source = source_of(name)
+        return self.start(await trio.to_thread.run_sync(find_plugin, source), source)
 
-    def start(self, kind: type[Plugin]) -> PluginInfo:
-        """Make a plugin of this kind and load it; errors as for ``load``."""
+    def start(self, kind: type[Plugin], source: str | None = None) -> PluginInfo:
+        """Make a plugin of this kind and load it; ``source`` would load it again. Errors as for ``load``."""
         name = kind.name
         if name in self._plugins:
             raise CommandError(errno.EEXIST, f"plugin {name} is loaded")
         try:
-            held = _Loaded(kind(_Host(name, self._fabric, self._server)))
+            held = _Loaded(kind(_Host(name, self._fabric, self._server)), source)
         except Exception as error:
             raise CommandError(errno.EINVAL, f"plugin {name} cannot start: {_told(error)}") from error
         self._check_categories(held)
@@ -246,8 +252,9 @@ class PluginShelf:
 class _Loaded:
     """A plugin that is loaded, and what was taken from it."""
 
-    def __init__(self, plugin: Plugin) -> None:
+    def __init__(self, plugin: Plugin, source: str | None) -> None:
         self.plugin = plugin
+        self.source = source
         self.categories = tuple(plugin.categories)
         self.menus: tuple[Menu, ...] = ()
 

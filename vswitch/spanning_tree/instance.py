@@ -82,6 +82,16 @@ class SpanningTree:
         """The settings that the port has, or will have when it comes up."""
         return self._port_settings.get(port, PortSettings())
 
+    @property
+    def known_ports(self) -> dict[int, PortSettings]:
+        """The settings of all ports that were ever configured, up or not."""
+        return dict(self._port_settings)
+
+    @property
+    def bonus(self) -> tuple[int | None, int]:
+        """The port that is made cheaper, None for none, and by how much."""
+        return self._tree.bonus_port, self._tree.bonus_cost
+
     def view(self, now: float) -> InstanceView:
         """Everything about the instance, for the operator."""
         changes, changed_at = self.topology_changes, self.last_topology_change

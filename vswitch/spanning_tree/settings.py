@@ -17,6 +17,7 @@ HELLO_TIME_RANGE: Final = (
 MAX_AGE_RANGE: Final = (6.0, 40.0)  # 802.1D-2004 table 17-1
 FORWARD_DELAY_RANGE: Final = (4.0, 30.0)  # 802.1D-2004 table 17-1
 TX_HOLD_COUNT_RANGE: Final = (1, 10)  # 802.1D-2004 table 17-1
+DEFAULT_PORT_PRIORITY: Final = 128  # 802.1D-2004 table 17-2
 MIGRATE_TIME: Final = 3.0  # seconds; 802.1D-2004 table 17-1
 
 # --- our own constants ---
@@ -127,7 +128,7 @@ class PortSettings:
     """
 
     path_cost: int = DEFAULT_PATH_COST
-    priority: int = 128
+    priority: int = DEFAULT_PORT_PRIORITY
     point_to_point: bool = True
     admin_edge: bool = False
     auto_edge: bool = True
@@ -137,5 +138,15 @@ class PortSettings:
 
     def __post_init__(self) -> None:
         _check("path cost", self.path_cost, (1, PATH_COST_MAX))
-        if not 0 <= self.priority <= 240 or self.priority % 16:
-            raise SettingsError(f"port priority {self.priority} is not within 0 to 240 in steps of 16")
+        check_port_priority(self.priority)
+
+
+def check_port_priority(priority: int) -> int:
+    """Give ``priority`` back if a port can have it.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    if not 0 <= priority <= 240 or priority % 16:
+        raise SettingsError(f"port priority {priority} is not within 0 to 240 in steps of 16")
+    return priority

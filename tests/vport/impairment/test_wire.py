@@ -4,9 +4,12 @@ from collections import Counter
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.vport.impairment.any_wires import values, wire_settings
 from vport.errors import SettingsError
-from vport.impairment import BOTH, Direction, Value, Wire
+from vport.impairment import BOTH, PARAMETERS, Direction, Value, Wire, WireSettings
 from vport.impairment.markov import MarkovChain, Transition
 
 LR, RL = BOTH
@@ -166,3 +169,32 @@ def test_chain_refuses_what_is_out_of_range(size: int, name: str, period: float)
         chain.resize(size, 0.0)
         chain.rename(0, name)
         chain.set_period(period, 0.0)
+
+
+@pytest.mark.parametrize("weights", [(33.3, 33.3, 33.4), (33.4, 33.3, 33.3)])
+def test_percentages_that_are_100_together_may_be_set_in_any_order(weights: tuple[float, ...]) -> None:
+    chain = MarkovChain(Random(1))
+    chain.resize(4, 0.0)
+    for node, weight in enumerate(weights, 1):
+        chain.set_edge(0, node, weight)
+
+
+# --- all of it as one value ---
+
+
+@given(wire_settings(), wire_settings())
+def test_wire_that_is_configured_has_the_settings(before: WireSettings, settings: WireSettings) -> None:
+    wire = Wire(1)
+    wire.configure(before, 0.0)
+    wire.configure(settings, 1.0)
+    assert wire.as_settings() == settings
+
+
+def test_fresh_wire_has_the_settings_of_a_clear_one() -> None:
+    assert Wire(1).as_settings() == WireSettings()
+
+
+@given(st.sampled_from(list(PARAMETERS)).flatmap(lambda name: st.tuples(st.just(name), values(name))))
+def test_value_that_is_written_reads_back_as_the_same(given_value: tuple[str, Value]) -> None:
+    name, value = given_value
+    assert PARAMETERS[name].parse(PARAMETERS[name].write(value)).value == value

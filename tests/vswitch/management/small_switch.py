@@ -25,7 +25,7 @@ from vswitch.management.messages import CATEGORIES, describe
 from vswitch.overseer import Overseer, transmit
 from vswitch.plugins.shelf import PluginShelf
 from vswitch.spanning_tree import BridgeSettings
-from vswitch.state import capture
+from vswitch.state import Opened, capture, without_plain_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -142,7 +142,8 @@ class SmallSwitch:
         self.plugins.publish(events)
 
     def running_settings(self) -> SwitchSettings:
-        return capture(SwitchSettings(), self.bridge, self.mac, (), {})
+        opened = Opened(impaired=self.impairments.settings, plugins=tuple(self.plugins.sources))
+        return without_plain_ports(capture(SwitchSettings(), self.bridge, self.control_plane, opened))
 
     def stop(self) -> None:
         self.stopped.set()

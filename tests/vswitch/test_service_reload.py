@@ -1,0 +1,142 @@
+"""A running switch that is told to be another one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from vport.ethernet import Vid
+from vport.locator import Locator, WireguardLocator, parse
+from vport.shell.command import Session, execute
+from vport.wireguard.config import PeerSection
+from vport.wireguard.keys import PrivateKey
+from vport.wireguard.settings import Mode
+from vswitch.config import ManagementSettings, PortSettings, SwitchSettings, WireguardSettings
+from vswitch.service import SwitchService
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+HOST, OTHER = parse("host://10.1.1.1/24"), parse("host://10.1.1.2/24")
+
+
+def free_place(scheme: str, options: str = "") -> Locator:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return parse(f"{scheme}://127.0.0.1:{probe.getsockname()[1]}{options}")
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@asynccontextmanager
+async def running(settings: SwitchSettings) -> AsyncIterator[SwitchService]:
+    service = SwitchService(settings)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(service.run)
+            yield service
+            service.stop()
+
+
+async def ask(service: SwitchService, line: str) -> None:
+    reply = await execute(service, Session(service.server.catalog), line)
+    assert reply.errno == 0, f"{line}: {reply.detail}"
+
+
+def peer(name: str, **values: object) -> PeerSection:
+    key = PrivateKey.generate(os.urandom).public
+    return PeerSection(public_key=key, name=name, mode=Mode.ETHERNET, **values)  # type: ignore[arg-type]
+
+
+async def test_what_commands_changed_is_taken_back_and_what_was_not_touched_stays() -> None:
+    place = free_place("udp")
+    settings = SwitchSettings(
+        listen=(place,),
+        attach=(HOST,),
+        vlans=(Vid(10),),
+        ports=(PortSettings(number=3, pvid=Vid(10), attach=(OTHER,)),),
+    )
+    async with running(settings) as service:
+        before = service.running_settings()
+        links = set(service.plugboard.attached)
+        for line in (
+            "vlan/create 20", "port/setvlan 3 20", "port/sethub 1", "guard/bpdu 3 1", "port/impair 3 loss 1",
+            "fstp/setprio 7", "port/setnumports 50", "hash/add 02:00:00:00:00:09 3 20", "plugin/add iplog",
+            "port/attach host://10.1.1.9/24", "listen/add " + str(free_place("udp")),
+        ):  # fmt: skip
+            await ask(service, line)
+
+        await service.reload(settings)
+
+        assert service.running_settings() == before
+        assert set(service.plugboard.attached) == links
+        assert service.plugboard.find_listener(place) == 1
+
+
+async def test_what_fails_is_logged_and_the_rest_is_done(caplog: pytest.LogCaptureFixture) -> None:
+    taken = free_place("udp")
+    async with running(SwitchSettings(attach=(HOST, OTHER))) as service:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other, caplog.at_level(logging.INFO):
+            other.bind(("127.0.0.1", taken.port))  # type: ignore[attr-defined]
+            wanted = SwitchSettings(
+                listen=(taken,),
+                attach=(HOST, OTHER),
+                port_limit=1,
+                vlans=(Vid(10),),
+                plugins=("nonesuch",),
+                management=ManagementSettings(path="/tmp/elsewhere"),
+            )
+            await service.reload(wanted)
+        assert service.running_settings().vlans == (10,)
+        errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+        assert errors[0] == "management stays as it is: to change it, restart the switch"
+        assert errors[1] == "1 ports: port 2 exists, so there cannot be only 1"
+        assert errors[2].startswith("plugin nonesuch: there is no plugin 'nonesuch'")
+        assert errors[3].startswith(f"listening on {taken}: ")
+        assert caplog.records[-1].getMessage() == "1 of 4 changes are made"
+
+        await service.reload(wanted)  # the socket is free now
+        assert service.running_settings().listen == (taken,)
+
+
+async def test_peers_are_those_of_the_configuration_and_those_that_commands_added() -> None:
+    place = free_place("wg", "?lan=10.1.1.1/24")
+    assert isinstance(place, WireguardLocator)
+    laptop, desk = peer("laptop", port=7, vlan=Vid(10)), peer("desk", port=8)
+    one = SwitchSettings(wireguard=(WireguardSettings(listen=place, peers=(laptop,)),))
+    both = SwitchSettings(wireguard=(WireguardSettings(listen=place, peers=(laptop, desk)),))
+
+    def names(service: SwitchService) -> list[str]:
+        return [found.name for one in service.running_settings().wireguard for found in one.peers]
+
+    async with running(one) as service:
+        key = PrivateKey.generate(os.urandom).public.encode()
+        await ask(service, f"peer/add guest {key} vlan=30")
+        await service.reload(one)
+        assert service.plugboard.find_listener(place) == 1  # nothing has changed: it was left alone
+        assert names(service) == ["laptop", "guest"]
+        assert service.running_settings().vlans == (10, 30)
+
+        await service.reload(both)
+        assert names(service) == ["laptop", "desk", "guest"]
+        await ask(service, "peer/remove desk")
+        await service.reload(both)
+        assert names(service) == ["laptop", "desk", "guest"]
+
+        await service.reload(replace(both, wireguard=(), listen=(place,)))
+        assert names(service) == ["guest"]
+        assert service.running_settings().vlans == (30,)
+        port = service.bridge.ports.get(7)
+        assert port is not None
+        assert (port.keeper, port.pvid, port.allocatable) == (None, 0, True)
