@@ -231,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.daemon:
         daemon = detach()
         log_to_syslog("vport")
-    # From here on, not before: what carries frames loads numpy, whose threads would not survive a fork.
+    # From here on, not before: what carries frames takes a while to load, and a wrong option is told at once.
     from vport.cable_program import run
 
     status = run_program(lambda: run(settings, daemon))
