@@ -12,7 +12,7 @@ import socket
 import time
 from contextlib import suppress
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -74,7 +74,9 @@ class Invitations:
         return tuple(free_address(network, taken) for network in self._listener.settings.networks)
 
     def public_endpoint(self) -> HostPort:
-        """Give the host and port to call: as the operator said, or the address that leads to the Internet.
+        """Give the host and port to call: as the operator said, or the address that it listens on.
+
+        Where that is all addresses, it is the one that leads to the Internet.
 
         Raises:
             SettingsError: nobody said, and there is no way out of this machine.
@@ -82,6 +84,9 @@ class Invitations:
         listener = self._listener
         if listener.settings.public is not None:
             return listener.settings.public
+        bound = str(listener.socket.address[0])
+        if not ip_address(bound).is_unspecified:
+            return HostPort(host=bound, port=listener.udp_port)
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
                 probe.connect(_SOMEWHERE)

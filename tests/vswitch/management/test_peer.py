@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 from ipaddress import ip_interface, ip_network
 from typing import TYPE_CHECKING
@@ -77,6 +78,23 @@ def test_added_peer_has_a_port_of_its_own_and_is_kept_on_disk(switch: SmallSwitc
     shown = lines(switch, "peer/print alice")
     assert f"peer: {key}" in shown
     assert "  mode: ethernet, port 9, VLAN 10, tagged 20,30, absent" in shown
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_peer_is_told_to_call_where_the_listener_listens(tmp_path: Path, host: str) -> None:
+    settings = ListenerSettings(
+        config=Config(private_key=KEY, addresses=(ip_interface("10.1.1.1/24"),)),
+        host=host,
+        store=tmp_path / "peers",
+        public=None,
+        underlay_mtu=None,
+    )
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((host, 0))
+        listener = WireguardListener(sock, settings)
+        endpoint = listener.invitations.public_endpoint()
+
+    assert endpoint == HostPort(host=host, port=listener.udp_port)
 
 
 def test_peer_without_a_number_keeps_the_one_that_it_was_given(switch: SmallSwitch, store: Path) -> None:
