@@ -13,24 +13,15 @@ import numpy as np
 
 from vport.checksum import get_word, put_word
 from vport.errors import FrameError
-from vport.ethernet import HEADER_SIZE, TAG_SIZE
 from vport.segments import (
     CWR,
     FIN,
-    IPV4,
-    IPV4_HEADER_SIZE,
-    IPV6,
-    IPV6_HEADER_SIZE,
     NEEDS_CSUM,
     PSH,
     TCP,
-    TCP_HEADER_SIZE,
-    UDP,
-    UDP_HEADER_SIZE,
-    VLAN,
-    Layout,
+    ordinary_layout,
 )
-from vport.slices import GROUP_BIT, NOT_PLAIN, SOURCE, Shape, differences, shape_of
+from vport.slices import GROUP_BIT, SOURCE, Shape, differences, shape_of
 from vport.superframes import finish_head
 from vport.train import Train
 from vport.virtio_net import GsoType, VirtioNetHeader
@@ -44,7 +35,6 @@ if TYPE_CHECKING:
 
     _Parts = npt.NDArray[np.void]
 
-_LEAST: Final = HEADER_SIZE + IPV4_HEADER_SIZE + UDP_HEADER_SIZE + 1  # bytes of the shortest slice
 _NONE: Final = int(GsoType.NONE)
 
 
@@ -71,39 +61,10 @@ def _shape(data: Buffer, stride: int) -> Shape:
     Raises:
         FrameError: it is none.
     """
-    layout = _layout(data)
-    if layout is None or stride <= layout.payload or 0 < len(data) % stride <= layout.payload:
+    layout = ordinary_layout(data, 0, min(stride, len(data)))
+    if layout is None or not data[SOURCE] & GROUP_BIT or 0 < len(data) % stride <= layout.payload:
         raise FrameError(f"{len(data)} bytes in frames of {stride} are no slices")
     return shape_of(layout, stride - layout.payload)
-
-
-def _layout(frame: Buffer) -> Layout | None:
-    """Find the headers of a slice; None if it cannot be one."""
-    if len(frame) < _LEAST or not frame[SOURCE] & GROUP_BIT:
-        return None
-    network, ethertype = HEADER_SIZE, frame[12] << 8 | frame[13]
-    if ethertype == VLAN:
-        network, ethertype = HEADER_SIZE + TAG_SIZE, frame[16] << 8 | frame[17]
-    if ethertype == IPV4:
-        if frame[network] != 0x45 or get_word(frame, network + 6)[0] & NOT_PLAIN:
-            return None
-        protocol, transport = frame[network + 9], network + IPV4_HEADER_SIZE
-    elif ethertype == IPV6 and frame[network] >> 4 == 6:
-        protocol, transport = frame[network + 6], network + IPV6_HEADER_SIZE
-    else:
-        return None
-    offset = frame[transport + 12] >> 4 if protocol == TCP and len(frame) > transport + 12 else 0
-    return _known_layout(ethertype, protocol, network, transport, offset)
-
-
-@lru_cache(maxsize=256)
-def _known_layout(ethertype: int, protocol: int, network: int, transport: int, offset: int) -> Layout | None:
-    """Make the layout of a slice with ``offset`` words of TCP header; None if there is no such slice."""
-    if protocol == UDP:
-        return Layout(ethertype, UDP, network, transport, transport + UDP_HEADER_SIZE)
-    if protocol == TCP and offset * 4 >= TCP_HEADER_SIZE:
-        return Layout(ethertype, TCP, network, transport, transport + offset * 4)
-    return None
 
 
 def _are_neighbours(data: Buffer, head: bytearray, shape: Shape, first: int) -> bool:

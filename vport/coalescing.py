@@ -17,7 +17,6 @@ Read ``joined`` first. A train is looked at as rows: row i is its i-th frame.
 
 from __future__ import annotations
 
-import struct
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -26,7 +25,7 @@ import numpy as np
 
 from vport.checksum import MODULUS, ones_sum, put_word, row_sums
 from vport.clean_runs import is_clean_run
-from vport.ethernet import HEADER_SIZE, TAG_SIZE
+from vport.ethernet import HEADER_SIZE
 from vport.segments import (
     CWR,
     DONT_FRAGMENT,
@@ -41,13 +40,12 @@ from vport.segments import (
     SYN,
     TCP,
     TCP_CHECKSUM,
-    TCP_HEADER_SIZE,
     UDP,
     UDP_CHECKSUM,
     UDP_HEADER_SIZE,
     URG,
-    VLAN,
     Layout,
+    ordinary_layout,
 )
 from vport.superframes import superframe
 from vport.train import Train
@@ -74,9 +72,6 @@ DATAGRAMS_MAX: Final = 64
 LEAST: Final = 8
 _LEAST_SIZE: Final = HEADER_SIZE + IPV4_HEADER_SIZE + UDP_HEADER_SIZE
 
-_unpack_ethertype: Final = struct.Struct("!HB").unpack_from  # with the first byte behind it
-_unpack_ipv4: Final = struct.Struct("!6xHxB").unpack_from  # flags and fragment offset, protocol
-_unpack_flags: Final = struct.Struct("!12xBB").unpack_from  # of TCP: data offset, flags
 
 _CSUM: Final = int(TapOffload.CSUM)
 _TSO_ECN: Final = int(TapOffload.TSO_ECN)
@@ -168,34 +163,12 @@ def _groups(data: Buffer, size: int, kinds: int, least: int, layout: Layout | No
 
 def _layout(data: Buffer, start: int, size: int, kinds: int) -> Layout | None:
     """Find the headers of the frame of ``size`` bytes at ``start``; None when it cannot be joined."""
-    if size <= _LEAST_SIZE:
+    layout = ordinary_layout(data, start, size)
+    if layout is None or not kinds & _NEEDED[layout.ethertype, layout.protocol]:
         return None
-    network = HEADER_SIZE
-    ethertype, version = _unpack_ethertype(data, start + network - 2)
-    if ethertype == VLAN:
-        network += TAG_SIZE
-        ethertype, version = _unpack_ethertype(data, start + network - 2)
-    if ethertype == IPV4 and version == 0x45:
-        fragment, protocol = _unpack_ipv4(data, start + network)
-        transport = network + IPV4_HEADER_SIZE
-        if fragment & ~DONT_FRAGMENT:
-            return None
-    elif ethertype == IPV6 and version >> 4 == 6:
-        protocol = data[start + network + 6]
-        transport = network + IPV6_HEADER_SIZE
-    else:
+    if layout.protocol == TCP and data[start + layout.transport + 13] & (SYN | RST | URG):
         return None
-    if not kinds & _NEEDED.get((ethertype, protocol), 0):
-        return None
-    payload = transport + UDP_HEADER_SIZE
-    if protocol == TCP:
-        if transport + TCP_HEADER_SIZE >= size:
-            return None
-        offset, flags = _unpack_flags(data, start + transport)
-        payload = transport + (offset >> 4) * 4
-        if flags & (SYN | RST | URG) or payload < transport + TCP_HEADER_SIZE:
-            return None
-    return Layout(ethertype, protocol, network, transport, payload) if payload < size else None
+    return layout
 
 
 @lru_cache(maxsize=64)

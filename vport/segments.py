@@ -40,6 +40,9 @@ IPV6: Final = int(EtherType.IPV6)
 VLAN: Final = int(EtherType.VLAN)
 NEEDS_CSUM: Final = int(VnetFlag.NEEDS_CSUM)
 
+_LEAST_SIZE: Final = HEADER_SIZE + IPV4_HEADER_SIZE + UDP_HEADER_SIZE
+_unpack_ethertype: Final = struct.Struct("!HB").unpack_from  # with the first byte behind it
+_unpack_ipv4: Final = struct.Struct("!6xHxB").unpack_from  # flags and fragment offset, protocol
 _LEAST_START: Final = HEADER_SIZE + IPV4_HEADER_SIZE
 _KNOWN_MOST: Final = 256
 _unpack_kind: Final = struct.Struct("!12xHB8xB").unpack_from  # EtherType, first byte of IP, protocol of IPv4
@@ -76,6 +79,41 @@ def network_offset(frame: Buffer) -> tuple[int, int]:
             return ethertype, offset
         offset += TAG_SIZE
     raise FrameError(f"a frame of {len(frame)} bytes ends inside its Ethernet header")
+
+
+def ordinary_layout(data: Buffer, start: int, size: int) -> Layout | None:
+    """Find the headers of the frame of ``size`` bytes at ``start``; None unless they are the most ordinary.
+
+    That is TCP or UDP with some payload, in IPv4 without options and no fragment, or in IPv6 without
+    extension headers, behind at most one 802.1Q tag.
+    """
+    if size <= _LEAST_SIZE:
+        return None
+    network = HEADER_SIZE
+    ethertype, version = _unpack_ethertype(data, start + network - 2)
+    if ethertype == VLAN:
+        network += TAG_SIZE
+        ethertype, version = _unpack_ethertype(data, start + network - 2)
+    if ethertype == IPV4 and version == 0x45:
+        fragment, protocol = _unpack_ipv4(data, start + network)
+        transport = network + IPV4_HEADER_SIZE
+        if fragment & ~DONT_FRAGMENT:
+            return None
+    elif ethertype == IPV6 and version >> 4 == 6:
+        protocol = data[start + network + 6]
+        transport = network + IPV6_HEADER_SIZE
+    else:
+        return None
+    payload = transport + UDP_HEADER_SIZE
+    if protocol == TCP:
+        if transport + TCP_HEADER_SIZE >= size:
+            return None
+        payload = transport + (data[start + transport + 12] >> 4) * 4
+        if payload < transport + TCP_HEADER_SIZE:
+            return None
+    elif protocol != UDP:
+        return None
+    return Layout(ethertype, protocol, network, transport, payload) if payload < size else None
 
 
 def superframe_layout(frame: Buffer, header: VirtioNetHeader) -> Layout:

@@ -29,6 +29,7 @@ import numpy as np
 from vport.checksum import get_word, pseudo_sum, put_word
 from vport.ethernet import HEADER_SIZE, TAG_SIZE
 from vport.segments import (
+    DONT_FRAGMENT,
     IPV4,
     IPV4_HEADER_SIZE,
     IPV6,
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
 
 SOURCE: Final = 6  # offset of the source address in a frame
 GROUP_BIT: Final = 0x01  # of an address's first byte
-NOT_PLAIN: Final = 0xBFFF  # of the flags and fragment offset of IPv4: everything but "do not fragment"
 
 _LEAST: Final = HEADER_SIZE + TAG_SIZE  # bytes that may be looked at without asking
 _KEPT_SLICES: Final = 128  # plans for more are not kept
@@ -190,7 +190,7 @@ def _is_ordinary(head: bytearray, shape: Shape, size: int) -> bool:
     """Whether the headers of a superframe of ``size`` bytes say nothing that its slices could not."""
     start, end = shape.addresses
     layout = shape.layout
-    if shape.number_at and get_word(head, layout.network + 6)[0] & NOT_PLAIN:
+    if shape.number_at and get_word(head, layout.network + 6)[0] & ~DONT_FRAGMENT:
         return False
     if size - layout.network > MAX_IP_SIZE or shape.total(head) != size:
         return False
