@@ -5,30 +5,24 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import pytest
-import trio
 
+from tests.vswitch.services import ask, running
 from vport.errors import RefusedError, SettingsError
 from vport.ethernet import Vid
 from vport.locator import WireguardLocator, parse
-from vport.shell.command import Session, execute
 from vport.wireguard.config import PeerSection
 from vport.wireguard.keys import PresharedKey, PrivateKey
 from vport.wireguard.settings import Mode
 from vswitch.config import PortSettings, SwitchSettings, WireguardSettings
 from vswitch.config_file import read_config
-from vswitch.service import SwitchService
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from vport.shell.command import Reply
 
 
 def new_key() -> str:
@@ -65,22 +59,6 @@ def place() -> WireguardLocator:
         found = parse(f"wg://127.0.0.1:{probe.getsockname()[1]}?lan=10.1.1.1/24&public=vs.example.net:51820")
     assert isinstance(found, WireguardLocator)
     return found
-
-
-@asynccontextmanager
-async def running(settings: SwitchSettings) -> AsyncIterator[SwitchService]:
-    service = SwitchService(settings)
-    with trio.fail_after(10):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(service.run)
-            yield service
-            service.stop()
-
-
-async def ask(service: SwitchService, line: str) -> Reply:
-    reply = await execute(service, Session(service.server.catalog), line)
-    assert reply.errno == 0, reply.detail
-    return reply
 
 
 async def test_switch_started_from_a_saved_file_has_the_same_peers(

@@ -5,25 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-import trio
 
+from tests.vswitch.services import ask, running
 from vport.ethernet import Vid
 from vport.locator import Locator, WireguardLocator, parse
-from vport.shell.command import Session, execute
 from vport.wireguard.config import PeerSection
 from vport.wireguard.keys import PrivateKey
 from vport.wireguard.settings import Mode
 from vswitch.config import ManagementSettings, PortSettings, SwitchSettings, WireguardSettings
-from vswitch.service import SwitchService
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from vswitch.service import SwitchService
 
 HOST, OTHER = parse("host://10.1.1.1/24"), parse("host://10.1.1.2/24")
 
@@ -37,21 +35,6 @@ def free_place(scheme: str, options: str = "") -> Locator:
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
-@asynccontextmanager
-async def running(settings: SwitchSettings) -> AsyncIterator[SwitchService]:
-    service = SwitchService(settings)
-    with trio.fail_after(10):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(service.run)
-            yield service
-            service.stop()
-
-
-async def ask(service: SwitchService, line: str) -> None:
-    reply = await execute(service, Session(service.server.catalog), line)
-    assert reply.errno == 0, f"{line}: {reply.detail}"
 
 
 def peer(name: str, **values: object) -> PeerSection:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
-import trio
 
-from vport.shell.command import Session, execute
+from tests.vswitch.services import lines_of, running
 from vport.wireguard.keys import PrivateKey
 from vswitch.config import PortSettings, SwitchSettings
 from vswitch.config_file import read_config
 from vswitch.guards import AddressLimit
 from vswitch.management.menus import switch_catalog
-from vswitch.service import SwitchService
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
 LASTING: Final = """\
@@ -121,22 +117,6 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
-@asynccontextmanager
-async def running(settings: SwitchSettings) -> AsyncIterator[SwitchService]:
-    service = SwitchService(settings)
-    with trio.fail_after(10):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(service.run)
-            yield service
-            service.stop()
-
-
-async def ask(service: SwitchService, line: str) -> list[str]:
-    reply = await execute(service, Session(service.server.catalog), line)
-    assert reply.errno == 0, f"{line}: {reply.detail}"
-    return list(reply.lines or ())
-
-
 def test_every_command_is_here_or_prints_or_leaves_nothing() -> None:
     covered = (
         {line.split()[0] for line in LASTING.splitlines()} | IN_TESTS_OF_THEIR_OWN | NOT_TO_BE_SAVED.keys()
@@ -154,16 +134,16 @@ async def test_what_every_command_sets_is_saved_and_makes_the_same_switch(tmp_pa
     )  # fmt: skip
     async with running(SwitchSettings()) as service:
         for line in LASTING.format(directory=tmp_path).splitlines():
-            await ask(service, line)
-        before = [await ask(service, question) for question in questions]
-        faults = (await ask(service, "port/impair 1"))[:-2]  # but for the counters
-        await ask(service, f"config/save {saved}")
+            await lines_of(service, line)
+        before = [await lines_of(service, question) for question in questions]
+        faults = (await lines_of(service, "port/impair 1"))[:-2]  # but for the counters
+        await lines_of(service, f"config/save {saved}")
     async with running(read_config(saved.read_text(), str(saved))) as service:
-        assert [await ask(service, question) for question in questions] == before
-        assert len((await ask(service, "port/impair 1"))[:-2]) == len(faults)
-        trees = await ask(service, "fstp/print 20")
+        assert [await lines_of(service, question) for question in questions] == before
+        assert len((await lines_of(service, "port/impair 1"))[:-2]) == len(faults)
+        trees = await lines_of(service, "fstp/print 20")
         assert " bonusport 0002 bonuscost 100" in "".join(trees)
-        await ask(service, f"config/save {again}")
+        await lines_of(service, f"config/save {again}")
     assert again.read_text() == saved.read_text()
     assert 'bandwidth = "RL1000000.5B/s[1]"' in saved.read_text()
 
@@ -171,17 +151,17 @@ async def test_what_every_command_sets_is_saved_and_makes_the_same_switch(tmp_pa
 async def test_hub_and_listeners_that_were_closed_are_saved(tmp_path: Path) -> None:
     path = tmp_path / "saved.toml"
     async with running(SwitchSettings(is_fstp=True)) as service:
-        await ask(service, "port/sethub 1")
-        await ask(service, f"listen/add unix://{tmp_path}/socket")
-        await ask(service, "listen/remove 1")
-        await ask(service, f"config/save {path}")
+        await lines_of(service, "port/sethub 1")
+        await lines_of(service, f"listen/add unix://{tmp_path}/socket")
+        await lines_of(service, "listen/remove 1")
+        await lines_of(service, f"config/save {path}")
     settings = read_config(path.read_text(), str(path))
     assert (settings.is_hub, settings.is_fstp, settings.listen) == (True, True, ())
 
 
 async def test_untouched_switch_saves_no_more_than_its_address(tmp_path: Path) -> None:
     async with running(read_config("listen = []", "f")) as service:
-        lines = await ask(service, "config/show")
+        lines = await lines_of(service, "config/show")
     assert [line.partition(" =")[0] for line in lines if line and not line.startswith("#")] == [
         "mac",
         "listen",
@@ -194,14 +174,14 @@ async def test_limit_of_a_peers_port_that_was_changed_by_command_is_saved(tmp_pa
         place = f"wg://127.0.0.1:{probe.getsockname()[1]}?lan=10.1.1.1/24"
     saved = tmp_path / "saved.toml"
     async with running(SwitchSettings()) as service:
-        await ask(service, f"listen/add {place}")
+        await lines_of(service, f"listen/add {place}")
         for port in (7, 8, 9):
             key = PrivateKey.generate(os.urandom).public.encode()
-            await ask(service, f"peer/add desk{port} {key} port={port} macs=2")
-        await ask(service, "guard/maclimit 7 0")
-        await ask(service, "guard/maclimit 8 5 protect")
-        await ask(service, "guard/bpdu 8 1")
-        await ask(service, f"config/save {saved}")
+            await lines_of(service, f"peer/add desk{port} {key} port={port} macs=2")
+        await lines_of(service, "guard/maclimit 7 0")
+        await lines_of(service, "guard/maclimit 8 5 protect")
+        await lines_of(service, "guard/bpdu 8 1")
+        await lines_of(service, f"config/save {saved}")
     read = read_config(saved.read_text(), str(saved))
     assert [(port.number, port.addresses) for port in read.ports[:1]] == [(7, AddressLimit(limit=0))]
     assert PortSettings(number=9) not in read.ports
