@@ -78,11 +78,13 @@ class Acquaintance:
         self.offered_at = -inf
         self._greeted_at = -inf
 
-    def greeted(self, frame: bytes, now: float) -> bytes | None:
-        """Take note of a greeting; give the answer, None where it was one itself."""
-        self.knows_slices = True
-        self._greeted_at = now
-        return answer(frame)
+    def hear(self, data: Buffer, frame_size: int, now: float) -> list[bytes]:
+        """Take note of greetings among frames of ``frame_size`` bytes; give the answers to send."""
+        found = greetings_in(data, frame_size)
+        if found:
+            self.knows_slices = True
+            self._greeted_at = now
+        return [reply for frame in found if (reply := answer(frame)) is not None]
 
     def expire(self, now: float) -> None:
         """See whether the latest greeting still holds."""

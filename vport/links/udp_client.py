@@ -17,7 +17,7 @@ from vport.announcing import STALE_NAME, Announcer
 from vport.backoff import Backoff
 from vport.errors import LinkError
 from vport.ethernet import HEADER_SIZE, loopback_test_frame, random_mac
-from vport.greeting import GREETING_SIZE, greeting, greetings_in, without_answers
+from vport.greeting import GREETING_SIZE, greeting, without_answers
 from vport.links.base import Link, Sink
 from vport.links.datagrams import (
     Resolver,
@@ -299,11 +299,9 @@ class UdpClient(Link):
 
     def _take_greetings(self, session: Session, data: Buffer, frame_size: int) -> Buffer:
         """Take note of greetings and answer them; take answers out, which are for us only."""
-        for frame in greetings_in(data, frame_size):
-            if self._locator.offload:
-                reply = session.acquaintance.greeted(frame, time.monotonic())
-                if reply is not None:
-                    session.send(reply)
+        if self._locator.offload:
+            for reply in session.acquaintance.hear(data, frame_size, time.monotonic()):
+                session.send(reply)
         return without_answers(data, frame_size)
 
     async def _upkeep(self, session: Session, backoff: Backoff) -> None:

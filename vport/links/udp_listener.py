@@ -14,7 +14,7 @@ import trio
 from vport.errors import RefusedError
 from vport.ethernet import HEADER_SIZE
 from vport.fairness import Crowding
-from vport.greeting import GREETING_SIZE, greetings_in
+from vport.greeting import GREETING_SIZE
 from vport.links.base import Accept, Attachment, Link, Listener, Sink
 from vport.links.binding import bind_udp
 from vport.links.datagrams import (
@@ -230,11 +230,9 @@ class UdpListener(Listener):
 
     def _greet(self, peer: UdpPeer, data: Buffer, frame_size: int) -> None:
         """Answer greetings. They are announcements of a station, too, so they go on to the switch."""
-        for frame in greetings_in(data, frame_size):
-            reply = peer.destination.acquaintance.greeted(frame, time.monotonic())
-            if reply is not None:
-                self.outbox.add(peer.destination, lone(reply))
-                self.outbox.flush()
+        for reply in peer.destination.acquaintance.hear(data, frame_size, time.monotonic()):
+            self.outbox.add(peer.destination, lone(reply))
+            self.outbox.flush()
 
     def _meet(self, origin: Hashable, frame_size: int, accept: Accept) -> UdpPeer | None:
         """Find out who writes from an origin never seen: a stranger, or a peer to another address of ours."""

@@ -101,9 +101,9 @@ class EthernetTunnel:
 
         What they say of segment sizes holds for the way back. A greeting is answered; answers end here.
         """
-        greetings = greetings_in(train.data, train.frame_size)
-        if greetings:
-            self._take_note(greetings)
+        if greetings_in(train.data, train.frame_size):
+            for reply in self.acquaintance.hear(train.data, train.frame_size, self._socket.now()):
+                self._socket.send_trains(self._peer, [lone(reply)])
             rest = without_answers(train.data, train.frame_size)
             if not rest:
                 return []
@@ -116,12 +116,6 @@ class EthernetTunnel:
         except FrameError:
             self._discards["malformed"] += train.count
             return []
-
-    def _take_note(self, greetings: list[bytes]) -> None:
-        for frame in greetings:
-            reply = self.acquaintance.greeted(frame, self._socket.now())
-            if reply is not None:
-                self._socket.send_trains(self._peer, [lone(reply)])
 
 
 def _without_slices(train: Train) -> Train:
