@@ -153,11 +153,13 @@ class ChildSession(Session):
 
     async def _ended(self) -> str:
         """Wait for the end of the command."""
-        descriptor = os.pidfd_open(self._child.pid)
-        try:
-            await trio.lowlevel.wait_readable(descriptor)
-        finally:
-            os.close(descriptor)
+        # Asking a command to end reaps one that has just ended by itself: then its number names nobody.
+        if self._child.poll() is None:
+            descriptor = os.pidfd_open(self._child.pid)
+            try:
+                await trio.lowlevel.wait_readable(descriptor)
+            finally:
+                os.close(descriptor)
         return describe_status(self._child.wait())
 
     def close(self) -> None:

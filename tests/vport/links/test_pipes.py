@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -131,6 +133,21 @@ async def test_command_ends_with_its_link_even_if_it_will_not(
             nursery.cancel_scope.cancel()
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
+
+
+async def test_command_that_ends_by_itself_just_when_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = subprocess.Popen.terminate
+
+    def too_late(child: subprocess.Popen[bytes]) -> None:
+        os.kill(child.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        asked(child)
+
+    monkeypatch.setattr(subprocess.Popen, "terminate", too_late)
+    with await open_link("cmd:sleep 60") as link, trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(link.run, RecordingPlace(link))
+            nursery.cancel_scope.cancel()
 
 
 async def test_command_that_never_reads_fills_a_bounded_queue(nursery: trio.Nursery) -> None:
