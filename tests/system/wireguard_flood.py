@@ -9,6 +9,7 @@ messages have a right mac1 and are junk otherwise: that is what costs most. Prin
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 import sys
@@ -50,5 +51,6 @@ def flood(key: PublicKey, port: int, rate: int, seconds: float) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored so far if tests run in the background
     count = flood(PublicKey.parse(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
     sys.stdout.write(f"sent {count}\n")
