@@ -16,15 +16,19 @@ from vport.errors import FrameError
 from vport.segments import (
     CWR,
     FIN,
+    IPV4,
     NEEDS_CSUM,
     PSH,
     TCP,
+    TCP_CHECKSUM,
+    UDP,
+    UDP_CHECKSUM,
     ordinary_layout,
 )
-from vport.slices import GROUP_BIT, SOURCE, Shape, differences, shape_of
+from vport.slices import GROUP_BIT, SOURCE, Shape, marks, shape_of
 from vport.superframes import finish_head
 from vport.train import Train
-from vport.virtio_net import GsoType, VirtioNetHeader
+from vport.virtio_net import GSO_ECN, GsoType, VirtioNetHeader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from vport.ethernet import Buffer
+    from vport.segments import Layout
 
     _Parts = npt.NDArray[np.void]
 
@@ -46,13 +51,13 @@ def assemble(train: Train) -> list[Train]:
     Raises:
         FrameError: these are no slices.
     """
-    data, stride = train.data, train.frame_size
-    shape = _shape(data, stride)
+    data = train.data
+    shape = _shape(data, train.frame_size)
     head = bytearray(data[: shape.layout.payload])
-    first, odd = divmod(get_word(head, shape.offset_at)[0], shape.size)
-    if not odd and _are_neighbours(data, head, shape, first):
-        return [_assembled(data, head, shape)]
-    return [_assembled(part, bytearray(part[: shape.layout.payload]), shape) for shape, part in _parts(train)]
+    offset = _offset(head, shape)
+    if _are_neighbours(data, head, shape, offset):
+        return [_assembled(data, head, shape, offset)]
+    return [_assembled(*part) for part in _parts(train)]
 
 
 def _shape(data: Buffer, stride: int) -> Shape:
@@ -67,40 +72,48 @@ def _shape(data: Buffer, stride: int) -> Shape:
     return shape_of(layout, stride - layout.payload)
 
 
-def _are_neighbours(data: Buffer, head: bytearray, shape: Shape, first: int) -> bool:
-    """Whether ``data`` is a part of one superframe, from slice ``first`` on; ``head`` is that one's."""
-    start, stride = shape.layout.payload, shape.stride
-    count = -(-len(data) // stride)
-    if (first + count) * shape.size > 0xFFFF + shape.size:
+def _offset(head: Buffer, shape: Shape) -> int:
+    """Read the offset of a slice's payload in its superframe's."""
+    marked: int = get_word(head, shape.mark_at)[0]
+    return marked ^ shape.unmarked(head, shape.total(head))
+
+
+def _are_neighbours(data: Buffer, head: bytearray, shape: Shape, offset: int) -> bool:
+    """Whether ``data`` is a part of one superframe, from ``offset`` on; ``head`` is the first slice's."""
+    count = -(-len(data) // shape.stride)
+    first, odd = divmod(offset, shape.size)
+    if odd or (first + count) * shape.size > 0xFFFF + shape.size:
         return False
-    rows: _Parts = np.ndarray(count, shape.head, data, 0, (stride,))
-    common = np.frombuffer(rows.tobytes(), np.uint8) ^ differences(shape, first, count)
-    blank = bytearray(head[:start])
-    shape.blank(blank)
-    return common.tobytes() == blank * count
+    rows: _Parts = np.ndarray(count, shape.head, data, 0, (shape.stride,))
+    expected = np.frombuffer(head * count, np.uint8) ^ marks(shape, first, count)
+    return rows.tobytes() == expected.tobytes()
 
 
-def _parts(train: Train) -> Iterator[tuple[Shape, Buffer]]:
-    """Give what belongs together in a train of slices, in order, by looking at one after the other."""
+def _parts(train: Train) -> Iterator[tuple[Buffer, bytearray, Shape, int]]:
+    """Give what belongs together in a train of slices, in order, by looking at one after the other.
+
+    As ``_assembled`` takes it: the bytes, the headers of the first, the shape and the offset.
+    """
     data, stride = memoryview(train.data), train.frame_size
-    start, expected = 0, (b"", 0)  # headers but for what is each slice's own, and offset
-    shape = _shape(data, stride)
+    start, expected = 0, (b"", 0)  # headers of the superframe, and offset
+    shape, first, first_offset = _shape(data, stride), bytearray(), 0
     for at in range(0, len(data), stride):
         frame = data[at : at + stride]
         own = _shape(frame, stride)
         head = bytearray(frame[: own.layout.payload])
-        offset = get_word(head, own.offset_at)[0]
-        own.blank(head)
-        found = (bytes(head), offset)
-        if found != expected and at:
-            yield shape, data[start:at]
-            start = at
-        shape, expected = own, (found[0], offset + own.size)
-    yield shape, data[start:]
+        offset = _offset(head, own)
+        common = bytearray(head)
+        put_word(common, own.mark_at, 0)
+        if (bytes(common), offset) != expected:
+            if at:
+                yield data[start:at], first, shape, first_offset
+            start, first, first_offset = at, head, offset
+        shape, expected = own, (bytes(common), offset + own.size)
+    yield data[start:], first, shape, first_offset
 
 
-def _assembled(data: Buffer, head: bytearray, shape: Shape) -> Train:
-    """Join slices that are neighbours, the first of which has the headers ``head``.
+def _assembled(data: Buffer, head: bytearray, shape: Shape, offset: int) -> Train:
+    """Join slices that are neighbours, the first of which has the headers ``head`` and stands at ``offset``.
 
     Raises:
         FrameError: they are more than their superframe has.
@@ -109,7 +122,7 @@ def _assembled(data: Buffer, head: bytearray, shape: Shape) -> Train:
     start, size, stride = layout.payload, shape.size, shape.stride
     full, rest = divmod(len(data), stride)
     payload = full * size + (rest - start if rest else 0)
-    offset, whole = get_word(head, shape.offset_at)[0], shape.total(head) - start
+    whole = shape.total(head) - start
     if offset + payload > whole:
         raise FrameError(f"slices up to byte {offset + payload} of a superframe with {whole}")
     out = np.empty(start + payload, np.uint8)
@@ -119,32 +132,47 @@ def _assembled(data: Buffer, head: bytearray, shape: Shape) -> Train:
     view = out.data
     if rest:
         view[start + full * size :] = data[full * stride + start :]
-    _rewrite(head, shape, offset, is_last=offset + payload == whole)
-    kind, field = finish_head(head, layout, start + payload, 0)
+    head[SOURCE] &= ~GROUP_BIT
+    if payload < whole:
+        _rewrite(head, shape, offset, payload, is_last=offset + payload == whole)
     view[:start] = head
     if payload <= size:
-        alone = VirtioNetHeader(NEEDS_CSUM, _NONE, 0, 0, layout.transport, field)
-        return Train(view, start + payload, alone)
-    return Train(view, stride, _header(kind, start, size, layout.transport, field))
+        return Train(view, start + payload, _header_alone(layout))
+    has_cwr = layout.protocol == TCP and head[layout.transport + 13] & CWR
+    return Train(view, stride, _header(layout, size, bool(has_cwr)))
+
+
+def _rewrite(head: bytearray, shape: Shape, offset: int, payload: int, *, is_last: bool) -> None:
+    """Make of a superframe's headers those of its ``payload`` bytes from ``offset`` on."""
+    layout = shape.layout
+    network, transport = layout.network, layout.transport
+    if shape.is_ipv4:
+        ident = get_word(head, network + 4)[0] + offset // shape.size
+        put_word(head, network + 4, ident & 0xFFFF)
+    if layout.protocol == TCP:
+        sequence = int.from_bytes(head[transport + 4 : transport + 8], "big") + offset
+        head[transport + 4 : transport + 8] = (sequence & 0xFFFFFFFF).to_bytes(4, "big")
+        if offset:
+            head[transport + 13] &= ~CWR
+        if not is_last:
+            head[transport + 13] &= ~(FIN | PSH)
+    finish_head(head, layout, layout.payload + payload, 0)
 
 
 @lru_cache(maxsize=256)
-def _header(kind: int, start: int, size: int, transport: int, field: int) -> VirtioNetHeader:
-    return VirtioNetHeader(NEEDS_CSUM, kind, start, size, transport, field)
+def _header(layout: Layout, size: int, has_cwr: bool) -> VirtioNetHeader:
+    """Give the virtio-net header of a superframe."""
+    if layout.protocol == UDP:
+        kind, field = int(GsoType.UDP_L4), UDP_CHECKSUM
+    else:
+        kind, field = int(GsoType.TCPV4 if layout.ethertype == IPV4 else GsoType.TCPV6), TCP_CHECKSUM
+    return VirtioNetHeader(
+        NEEDS_CSUM, kind | (GSO_ECN if has_cwr else 0), layout.payload, size, layout.transport, field
+    )
 
 
-def _rewrite(head: bytearray, shape: Shape, offset: int, *, is_last: bool) -> None:
-    """Make headers from a slice's those of the frames from there on; lengths and checksums come later."""
-    head[SOURCE] &= ~GROUP_BIT
-    network, transport = shape.layout.network, shape.layout.transport
-    if shape.number_at:
-        ident, number = get_word(head, network + 4)[0], get_word(head, shape.number_at)[0]
-        put_word(head, network + 4, ident + number & 0xFFFF)
-    if shape.layout.protocol != TCP:
-        return
-    if offset:
-        sequence = int.from_bytes(head[transport + 4 : transport + 8], "big") + offset
-        head[transport + 4 : transport + 8] = (sequence & 0xFFFFFFFF).to_bytes(4, "big")
-        head[transport + 13] &= ~CWR
-    if not is_last:
-        head[transport + 13] &= ~(FIN | PSH)
+@lru_cache(maxsize=256)
+def _header_alone(layout: Layout) -> VirtioNetHeader:
+    """Give the virtio-net header of a frame with a partial checksum."""
+    field = UDP_CHECKSUM if layout.protocol == UDP else TCP_CHECKSUM
+    return VirtioNetHeader(NEEDS_CSUM, _NONE, 0, 0, layout.transport, field)

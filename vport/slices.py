@@ -7,13 +7,14 @@ slice can be made the frame that it stands for by itself, so that a lost one cos
 from a frame in this:
 
 * the group bit of its source address is set, which no frame may have (802.3-2018 3.2.3): that tells slices;
-* IP length, IPv4 ID, sequence number, TCP flags and UDP length are the superframe's;
-* the TCP or UDP checksum is the offset of the slice's payload in the superframe's payload;
-* the header checksum of IPv4 is the number of the slice in the superframe.
+* IP length, IPv4 ID and header checksum, sequence number, TCP flags and UDP length are the superframe's;
+* the TCP or UDP checksum is the superframe's, which is the sum of the pseudo header, with the bits inverted
+  that are set in the offset of the slice's payload in the superframe's payload.
 
-Meanwhile the bytes are protected by the checksums of the datagrams that carry the slices. Only superframes
-with the most ordinary headers are sliced: no IPv4 options or fragments, no IPv6 extension headers, at most
-one 802.1Q tag. Ends tell each other that they know slices as ``vport.greeting`` says.
+So the headers of its first slice are a superframe's but for the group bit. On their way the bytes are
+protected by the checksums of the datagrams that carry the slices. Only superframes with the most ordinary
+headers are sliced: no IPv4 options or fragments, no IPv6 extension headers, at most one 802.1Q tag. Ends tell
+each other that they know slices as ``vport.greeting`` says.
 
 ``slice_up`` makes slices, ``vport.assembly`` makes superframes or frames of them again.
 """
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vport.checksum import get_word, pseudo_sum, put_word
+from vport.checksum import get_word, pseudo_sum
 from vport.ethernet import HEADER_SIZE, TAG_SIZE
 from vport.segments import (
     DONT_FRAGMENT,
@@ -69,63 +70,56 @@ class Shape:
         layout: where the headers lie.
         size: payload bytes of every slice but the last.
         stride: bytes from one slice to the next.
-        number_at: where the number of an IPv4 slice stands, 0 for IPv6.
-        offset_at: where the offset stands.
+        is_ipv4: whether it is IPv4, else IPv6.
+        mark_at: where the checksum stands that tells the offset.
         addresses: where the IP addresses begin and end.
         head: the NumPy type of a slice's headers.
         payload: the NumPy type of a slice's payload.
     """
 
-    __slots__ = ("addresses", "head", "layout", "number_at", "offset_at", "payload", "size", "stride")
+    __slots__ = ("addresses", "head", "is_ipv4", "layout", "mark_at", "payload", "size", "stride")
 
     def __init__(self, layout: Layout, size: int) -> None:
         network = layout.network
-        is_ipv4 = layout.ethertype == IPV4
+        self.is_ipv4 = layout.ethertype == IPV4
         self.layout, self.size, self.stride = layout, size, layout.payload + size
-        self.number_at = network + 10 if is_ipv4 else 0
-        self.offset_at = layout.transport + (TCP_CHECKSUM if layout.protocol == TCP else UDP_CHECKSUM)
-        self.addresses = (network + 12, network + 20) if is_ipv4 else (network + 8, network + 40)
+        self.mark_at = layout.transport + (TCP_CHECKSUM if layout.protocol == TCP else UDP_CHECKSUM)
+        self.addresses = (network + 12, network + 20) if self.is_ipv4 else (network + 8, network + 40)
         self.head, self.payload = np.dtype(f"V{layout.payload}"), np.dtype(f"V{size}")
 
     def total(self, head: Buffer) -> int:
         """Give the size of the superframe, as its IP header tells it."""
         network: int = self.layout.network
-        if self.number_at:
+        if self.is_ipv4:
             return network + int(get_word(head, network + 2)[0])
         return network + IPV6_HEADER_SIZE + int(get_word(head, network + 4)[0])
 
-    def blank(self, head: bytearray) -> None:
-        """Zero what differs from one slice to the next."""
-        if self.number_at:
-            put_word(head, self.number_at, 0)
-        put_word(head, self.offset_at, 0)
+    def unmarked(self, head: Buffer, total: int) -> int:
+        """Give what stands at ``mark_at`` in a superframe of ``total`` bytes with the headers ``head``."""
+        start, end = self.addresses
+        return pseudo_sum(head[start:end], self.layout.protocol, total - self.layout.transport)
 
 
 shape_of: Final = lru_cache(maxsize=256)(Shape)
 
 
-def differences(shape: Shape, first: int, count: int) -> _Bytes:
-    """Give what the headers of ``count`` slices from number ``first`` on have where those of all are zero.
+def marks(shape: Shape, first: int, count: int) -> _Bytes:
+    """Give the bits in which the headers of ``count`` slices from number ``first`` on differ from that one's.
 
     The rows, one behind the other; not to be modified.
     """
-    return (_kept_differences if count <= _KEPT_SLICES else _make_differences)(shape, first, count)
+    return (_kept_marks if count <= _KEPT_SLICES else _make_marks)(shape, first, count)
 
 
-def _make_differences(shape: Shape, first: int, count: int) -> _Bytes:
+def _make_marks(shape: Shape, first: int, count: int) -> _Bytes:
     table: _Bytes = np.zeros((count, shape.layout.payload), np.uint8)
-    numbers = np.arange(first, first + count)
-    _put_column(table, shape.offset_at, numbers * shape.size)
-    if shape.number_at:
-        _put_column(table, shape.number_at, numbers)
+    offsets = np.arange(first, first + count) * shape.size
+    offsets ^= first * shape.size
+    table[:, shape.mark_at], table[:, shape.mark_at + 1] = offsets >> 8, offsets & 0xFF
     return table.reshape(-1)
 
 
-_kept_differences: Final = lru_cache(maxsize=256)(_make_differences)
-
-
-def _put_column(table: _Bytes, at: int, values: npt.NDArray[np.int64]) -> None:
-    table[:, at], table[:, at + 1] = values >> 8, values & 0xFF
+_kept_marks: Final = lru_cache(maxsize=256)(_make_marks)
 
 
 def tell_apart(data: Buffer, frame_size: int) -> list[Train]:
@@ -159,7 +153,6 @@ def slice_up(train: Train) -> Train | None:
     head = bytearray(data[: shape.layout.payload])
     if not _is_ordinary(head, shape, len(data)):
         return None
-    shape.blank(head)
     head[SOURCE] |= GROUP_BIT
     return Train(_with_heads(data, head, shape), shape.stride, SLICES)
 
@@ -188,23 +181,21 @@ def _shape_of_superframe(header: VirtioNetHeader, ethertype: int, inner: int) ->
 
 def _is_ordinary(head: bytearray, shape: Shape, size: int) -> bool:
     """Whether the headers of a superframe of ``size`` bytes say nothing that its slices could not."""
-    start, end = shape.addresses
-    layout = shape.layout
-    if shape.number_at and get_word(head, layout.network + 6)[0] & ~DONT_FRAGMENT:
+    network = shape.layout.network
+    if shape.is_ipv4 and get_word(head, network + 6)[0] & ~DONT_FRAGMENT:
         return False
-    if size - layout.network > MAX_IP_SIZE or shape.total(head) != size:
+    if size - network > MAX_IP_SIZE or shape.total(head) != size:
         return False
-    partial = pseudo_sum(head[start:end], layout.protocol, size - layout.transport)
-    return bool(get_word(head, shape.offset_at)[0] == partial)
+    return bool(get_word(head, shape.mark_at)[0] == shape.unmarked(head, size))
 
 
 def _with_heads(data: Buffer, head: bytearray, shape: Shape) -> memoryview:
-    """Copy the payload of ``data``, with ``head`` and what is each slice's own in front of every slice's."""
+    """Copy the payload of ``data``, with ``head`` and its own mark in front of every slice's."""
     start, size, stride = shape.layout.payload, shape.size, shape.stride
     full, rest = divmod(len(data) - start, size)
     count = full + bool(rest)
     out = np.empty(count * start + len(data) - start, np.uint8)
-    heads: _Bytes = np.frombuffer(head * count, np.uint8) ^ differences(shape, 0, count)
+    heads: _Bytes = np.frombuffer(head * count, np.uint8) ^ marks(shape, 0, count)
     rows: _Parts = np.ndarray(count, shape.head, out, 0, (stride,))
     rows[:] = heads.view(shape.head)
     rows = np.ndarray(full, shape.payload, out, start, (stride,))
