@@ -6,10 +6,11 @@ most of a round trip. Frames seldom come alone, though. Hence, after one has com
 lingers: for a few milliseconds it waits in the kernel itself, for *all* descriptors that links of this Trio
 run serve, and calls their turns directly. Nothing is polled in a busy loop.
 
-What that costs the others: while frames come, a task that waits for something else than a frame, a timer or
-another socket, may have to wait up to ``PATIENCE`` longer, and a lingering task wakes up once in that time,
-which is some 2 % of a core. What a frame itself woke has its turn before the next wait. When nothing has
-come for ``HOT_TIME``, everything is Trio's again.
+What that costs the others: while frames come, a task that waits for a timer may have to wait up to
+``PATIENCE`` longer, one that waits for a socket which is not served here up to ``REST``, and a lingering task
+wakes up once in ``PATIENCE``, which is some 2 % of a core. What a frame itself woke has its turn before the
+next wait, or under load within ``PATIENCE``. When nothing has come for ``HOT_TIME``, everything is Trio's
+again.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PATIENCE: Final = 0.001  # seconds; the shortest time that epoll_wait can be told to wait
+REST: Final = 0.005  # seconds; to go round by Trio takes as long as to carry two trains
 HOT_TIME: Final = 0.01  # seconds; the answer to a frame, and the next frame of a flow, come sooner
 
 
@@ -74,11 +76,30 @@ class _Served:
             self.scope.cancel()
 
 
+class _Woken(trio.abc.Instrument):
+    """Notes that tasks have become runnable: to ask Trio before each wait would take longer than a frame.
+
+    Attributes:
+        any: there were some.
+        ignored: those that serve descriptors; they are not needed while one of them lingers.
+    """
+
+    def __init__(self) -> None:
+        self.any = False
+        self.ignored: set[trio.lowlevel.Task] = set()
+
+    def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+        """Take note of a task that is to go on."""
+        if task not in self.ignored:
+            self.any = True
+
+
 class _Watch:
     """All descriptors that are served in one Trio run."""
 
     def __init__(self) -> None:
         self._served: dict[int, _Served] = {}
+        self._woken = _Woken()
         self._epoll: select.epoll | None = None
         self._is_lingering = False
 
@@ -88,16 +109,21 @@ class _Watch:
         served = _Served(turn)
         if self._epoll is None:
             self._epoll = select.epoll()
-        self._epoll.register(descriptor, select.EPOLLIN)  # refused for a regular file
-        self._served[descriptor] = served
+            trio.lowlevel.add_instrument(self._woken)
+        task = trio.lowlevel.current_task()
         try:
+            self._epoll.register(descriptor, select.EPOLLIN)  # refused for a regular file
+            self._served[descriptor] = served
+            self._woken.ignored.add(task)
             yield served
         finally:
+            self._woken.ignored.discard(task)
             if self._served.get(descriptor) is served:  # else it was dropped, and its number may be reused
                 self._forget(descriptor)
             if not self._served and self._epoll is not None:
                 self._epoll.close()
                 self._epoll = None
+                trio.lowlevel.remove_instrument(self._woken)
 
     def drop(self, descriptor: int) -> None:
         """Stop serving a descriptor that is about to be closed, and tell the task that serves it."""
@@ -124,23 +150,34 @@ class _Watch:
             self._is_lingering = False
 
     async def _serve_while_hot(self) -> None:
-        heard_at = rested_at = time.monotonic()
-        while time.monotonic() - heard_at < HOT_TIME:
-            # More may have come meanwhile, as under load it always has: no need to go round by Trio for it.
-            ready = self._poll(0) if time.monotonic() - rested_at < PATIENCE else []
-            if not ready:
-                # Whatever the latest turns woke, a simulated host for one, goes on before the next wait.
-                # Trio runs in no order what has become runnable together, so that once is not enough.
-                await trio.lowlevel.checkpoint()
-                await trio.lowlevel.checkpoint()
-                rested_at = time.monotonic()
-                ready = self._poll(PATIENCE)
+        rested_at, rest_at = await self._rest()
+        heard_at = now = rested_at
+        while now - heard_at < HOT_TIME:
+            is_due = self._woken.any or now >= rest_at
+            # More frames may have come meanwhile, as under load they always have: they go first, for a while.
+            ready = self._poll(0) if is_due and now - rested_at < PATIENCE else []
+            if is_due and not ready:
+                rested_at, rest_at = await self._rest()
+            ready = ready or self._poll(PATIENCE)
             for descriptor, _ in ready:
                 served = self._served.get(descriptor)
                 if served is not None:
                     served.take_turn()
+            now = time.monotonic()
             if ready:
-                heard_at = time.monotonic()
+                heard_at = now
+            else:
+                rest_at = now  # there is time for that
+
+    async def _rest(self) -> tuple[float, float]:
+        """Let other tasks go on; give the monotonic time, and the latest time to do so again."""
+        self._woken.any = False
+        # Trio runs in no order what has become runnable together, so that once is not enough.
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        now = time.monotonic()
+        next_deadline = trio.lowlevel.current_statistics().seconds_to_next_deadline
+        return now, now + min(REST, next_deadline)
 
     def _poll(self, patience: float) -> list[tuple[int, int]]:
         """Wait for any of the descriptors, in seconds; none are ready where none is served any more."""

@@ -111,6 +111,28 @@ async def test_other_tasks_have_their_turn_while_frames_keep_coming(
     nursery.cancel_scope.cancel()
 
 
+async def test_task_that_waits_for_another_socket_goes_on_while_frames_keep_coming(
+    nursery: trio.Nursery, one: Receiver, other: Receiver
+) -> None:
+    def turn() -> bool:
+        one.sender.send(b"again")
+        return one.turn()
+
+    nursery.start_soon(serve_readable, one.sock.fileno(), turn)
+    one.sender.send(b"first")
+    await one.get()
+
+    with trio.fail_after(5):
+        for _ in range(20):
+            so_far = len(one.received)
+            other.sender.send(b"x")
+            await trio.lowlevel.wait_readable(other.sock)
+            assert other.turn()
+            while len(one.received) == so_far:
+                await trio.lowlevel.checkpoint()
+    nursery.cancel_scope.cancel()
+
+
 async def test_error_is_raised_in_the_task_it_belongs_to(one: Receiver, other: Receiver) -> None:
     async def serve_one_until_it_fails() -> None:
         with pytest.raises(ValueError, match="told to fail"):
