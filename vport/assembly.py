@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vport.checksum import get_word, put_word
+from vport.checksum import checksum, get_word, put_word
 from vport.errors import FrameError
 from vport.segments import (
     CWR,
@@ -104,6 +104,8 @@ def _parts(train: Train) -> Iterator[tuple[Buffer, bytearray, Shape, int]]:
         offset = _offset(head, own)
         common = bytearray(head)
         put_word(common, own.mark_at, 0)
+        if own.is_ipv4:
+            put_word(common, own.number_at, 0)
         if (bytes(common), offset) != expected:
             if at:
                 yield data[start:at], first, shape, first_offset
@@ -147,8 +149,10 @@ def _rewrite(head: bytearray, shape: Shape, offset: int, payload: int, *, is_las
     layout = shape.layout
     network, transport = layout.network, layout.transport
     if shape.is_ipv4:
-        ident = get_word(head, network + 4)[0] + offset // shape.size
-        put_word(head, network + 4, ident & 0xFFFF)
+        marked = get_word(head, shape.number_at)[0]
+        put_word(head, shape.number_at, 0)
+        number = marked ^ checksum(head[network:transport])
+        put_word(head, network + 4, get_word(head, network + 4)[0] + number & 0xFFFF)
     if layout.protocol == TCP:
         sequence = int.from_bytes(head[transport + 4 : transport + 8], "big") + offset
         head[transport + 4 : transport + 8] = (sequence & 0xFFFFFFFF).to_bytes(4, "big")

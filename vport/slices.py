@@ -7,9 +7,11 @@ slice can be made the frame that it stands for by itself, so that a lost one cos
 from a frame in this:
 
 * the group bit of its source address is set, which no frame may have (802.3-2018 3.2.3): that tells slices;
-* IP length, IPv4 ID and header checksum, sequence number, TCP flags and UDP length are the superframe's;
+* IP length, IPv4 ID, sequence number, TCP flags and UDP length are the superframe's;
 * the TCP or UDP checksum is the superframe's, which is the sum of the pseudo header, with the bits inverted
-  that are set in the offset of the slice's payload in the superframe's payload.
+  that are set in the offset of the slice's payload in the superframe's payload;
+* the header checksum of IPv4 is the superframe's with the bits inverted that are set in the number of the
+  slice in the superframe.
 
 So the headers of its first slice are a superframe's but for the group bit. On their way the bytes are
 protected by the checksums of the datagrams that carry the slices. Only superframes with the most ordinary
@@ -27,7 +29,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vport.checksum import get_word, pseudo_sum
+from vport.checksum import MODULUS, get_word, ones_sum, pseudo_sum
 from vport.ethernet import HEADER_SIZE, TAG_SIZE
 from vport.segments import (
     DONT_FRAGMENT,
@@ -72,17 +74,29 @@ class Shape:
         stride: bytes from one slice to the next.
         is_ipv4: whether it is IPv4, else IPv6.
         mark_at: where the checksum stands that tells the offset.
+        number_at: where the checksum stands that tells the number of an IPv4 slice.
         addresses: where the IP addresses begin and end.
         head: the NumPy type of a slice's headers.
         payload: the NumPy type of a slice's payload.
     """
 
-    __slots__ = ("addresses", "head", "is_ipv4", "layout", "mark_at", "payload", "size", "stride")
+    __slots__ = (
+        "addresses",
+        "head",
+        "is_ipv4",
+        "layout",
+        "mark_at",
+        "number_at",
+        "payload",
+        "size",
+        "stride",
+    )
 
     def __init__(self, layout: Layout, size: int) -> None:
         network = layout.network
         self.is_ipv4 = layout.ethertype == IPV4
         self.layout, self.size, self.stride = layout, size, layout.payload + size
+        self.number_at = network + 10
         self.mark_at = layout.transport + (TCP_CHECKSUM if layout.protocol == TCP else UDP_CHECKSUM)
         self.addresses = (network + 12, network + 20) if self.is_ipv4 else (network + 8, network + 40)
         self.head, self.payload = np.dtype(f"V{layout.payload}"), np.dtype(f"V{size}")
@@ -115,8 +129,14 @@ def _make_marks(shape: Shape, first: int, count: int) -> _Bytes:
     table: _Bytes = np.zeros((count, shape.layout.payload), np.uint8)
     offsets = np.arange(first, first + count) * shape.size
     offsets ^= first * shape.size
-    table[:, shape.mark_at], table[:, shape.mark_at + 1] = offsets >> 8, offsets & 0xFF
+    _put_column(table, shape.mark_at, offsets)
+    if shape.is_ipv4:
+        _put_column(table, shape.number_at, np.arange(first, first + count) ^ first)
     return table.reshape(-1)
+
+
+def _put_column(table: _Bytes, at: int, values: npt.NDArray[np.int64]) -> None:
+    table[:, at], table[:, at + 1] = values >> 8, values & 0xFF
 
 
 _kept_marks: Final = lru_cache(maxsize=256)(_make_marks)
@@ -183,6 +203,8 @@ def _is_ordinary(head: bytearray, shape: Shape, size: int) -> bool:
     """Whether the headers of a superframe of ``size`` bytes say nothing that its slices could not."""
     network = shape.layout.network
     if shape.is_ipv4 and get_word(head, network + 6)[0] & ~DONT_FRAGMENT:
+        return False
+    if shape.is_ipv4 and ones_sum(head[network : shape.layout.transport]) != MODULUS:
         return False
     if size - network > MAX_IP_SIZE or shape.total(head) != size:
         return False

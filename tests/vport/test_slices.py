@@ -136,11 +136,12 @@ def test_extraordinary_headers_are_not_sliced(flow: Flow) -> None:
     assert slice_up(superframe(flow, b"x" * 3000, 1000)) is None
 
 
-def test_superframe_with_a_wrong_partial_checksum_is_not_sliced() -> None:
+@pytest.mark.parametrize("back", [-16, 10], ids=["of TCP", "of IPv4"])
+def test_superframe_with_a_wrong_checksum_is_not_sliced(back: int) -> None:
     flow = Flow()
     whole = superframe(flow, b"x" * 3000, 1000)
     damaged = bytearray(whole.data)
-    damaged[flow.start + 16] ^= 1
+    damaged[flow.start - back] ^= 1
 
     assert slice_up(Train(damaged, whole.frame_size, whole.offload)) is None
 
