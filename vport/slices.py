@@ -47,7 +47,7 @@ from vport.segments import (
     VLAN,
     Layout,
 )
-from vport.train import SLICES, Train
+from vport.train import SLICES, Train, are_alike
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -149,13 +149,12 @@ def tell_apart(data: Buffer, frame_size: int) -> list[Train]:
         data: frames and slices back to back, each at least 14 bytes long.
         frame_size: bytes of each but the last.
     """
-    if len(data) <= frame_size:
-        return [Train(data, frame_size, SLICES if data[SOURCE] & GROUP_BIT else None)]
-    marks = bytes(data[SOURCE::frame_size])
-    if marks.count(marks[0]) == len(marks):
-        return [Train(data, frame_size, SLICES if marks[0] & GROUP_BIT else None)]
+    if len(data) <= frame_size or are_alike(data, frame_size):
+        train = Train(data, frame_size, SLICES if data[SOURCE] & GROUP_BIT else None)
+        train.is_run = True
+        return [train]
     view, trains, start = memoryview(data), [], 0
-    for is_slice, group in groupby(marks, lambda mark: mark & GROUP_BIT):
+    for is_slice, group in groupby(view[SOURCE::frame_size], lambda mark: mark & GROUP_BIT):
         end = start + len(list(group)) * frame_size
         trains.append(Train(view[start:end], frame_size, SLICES if is_slice else None))
         start = end

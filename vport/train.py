@@ -52,9 +52,10 @@ class Train:
             ``SLICES``; None for plain frames.
         cut: the plain train that was made of this one, kept by ``vport.offload.plain``.
         slices: what goes to far ends that know slices, kept by ``vport.offload.sendable``.
+        is_run: all frames are known to have the same Ethernet header.
     """
 
-    __slots__ = ("_count", "cut", "data", "frame_size", "offload", "slices")
+    __slots__ = ("_count", "cut", "data", "frame_size", "is_run", "offload", "slices")
 
     def __init__(self, data: Buffer, frame_size: int, offload: VirtioNetHeader | None = None) -> None:
         self.data = data
@@ -62,6 +63,7 @@ class Train:
         self.offload = offload
         self.cut: Train | None = None
         self.slices: Train | None = None
+        self.is_run = False
         self._count = 0  # not known yet
 
     @property
@@ -117,26 +119,32 @@ def runs(train: Train) -> list[Train]:
     """
     data, size = train.data, train.frame_size
     total = len(data)
-    if total <= size or size < HEADER_SIZE or train.is_whole:
-        return [train]
-    rest = total % size or size
-    if total <= size * _FEW_ALIKE and rest >= _TAGGED_HEADER_SIZE and _are_alike(data, size):
+    if train.is_run or total <= size or size < HEADER_SIZE or train.is_whole or are_alike(data, size):
         return [train]
     if total <= size * _FEW:
         starts = _starts_one_by_one(data, size)
     else:
-        starts = [0] if _is_uniform(data, size, rest) else _starts_at_once(data, size, rest)
+        starts = _starts_at_once(data, size, total % size or size)
     if len(starts) == 1:
         return [train]
     view, ends = memoryview(data), [*starts[1:], total]
     return [Train(view[start:end], size, train.offload) for start, end in zip(starts, ends, strict=True)]
 
 
-def _are_alike(data: Buffer, size: int) -> bool:
-    """Whether the header of every frame is that of the first, by a loop; none may be too short for a tag."""
+def are_alike(data: Buffer, size: int) -> bool:
+    """Whether all frames of ``size`` bytes in ``data``, and a shorter last one, have the same header.
+
+    That is what ``runs`` compares. False also where the last is too short for it.
+    """
     length = _TAGGED_HEADER_SIZE if data[12:HEADER_SIZE] == _TAGGED else HEADER_SIZE
+    total = len(data)
+    if min(total % size or size, size) < length:
+        return False
+    if total > size * _FEW_ALIKE:
+        heads: _Parts = np.ndarray(-(-total // size), _HEADS[length], data, 0, (size,))
+        return heads.tobytes() == bytes(data[:length]) * len(heads)  # asking NumPy takes twice as long
     head = data[:length]
-    for start in range(size, len(data), size):  # noqa: SIM110 - all() takes twice as long
+    for start in range(size, total, size):  # noqa: SIM110 - all() takes twice as long
         if data[start : start + length] != head:
             return False
     return True
@@ -156,16 +164,6 @@ def _starts_one_by_one(data: Buffer, size: int) -> list[int]:
             starts.append(start)
             run = head
     return starts
-
-
-def _is_uniform(data: Buffer, size: int, rest: int) -> bool:
-    """Whether the header of every frame is that of the first; ``rest`` is the last frame's size."""
-    length = _TAGGED_HEADER_SIZE if data[12:HEADER_SIZE] == _TAGGED else HEADER_SIZE
-    if min(rest, size) < length:
-        return False
-    count = -(-len(data) // size)
-    heads: _Parts = np.ndarray(count, _HEADS[length], data, 0, (size,))
-    return heads.tobytes() == bytes(data[:length]) * count  # asking NumPy takes twice as long
 
 
 def _starts_at_once(data: Buffer, size: int, rest: int) -> list[int]:

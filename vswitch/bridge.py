@@ -95,7 +95,7 @@ class Bridge(Chassis):
             port.discard(DiscardReason.SHUT, train)
         elif self.is_hub:
             self._repeat(port, train, now, out)
-        elif len(train.data) <= train.frame_size or train.is_whole:
+        elif train.is_run or len(train.data) <= train.frame_size or train.is_whole:
             self._relay(port, train, now, out)
         else:
             for run in runs(train):

@@ -229,6 +229,31 @@ def test_frames_and_slices_in_one_train_are_told_apart(kinds: list[bool], size: 
     assert all(before.offload is not after.offload for before, after in pairwise(trains))
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from([2, 3, 4]), st.booleans()), min_size=1, max_size=30),
+    st.integers(14, 40),
+    st.integers(14, 40),
+)
+def test_only_frames_with_one_header_are_said_to_be_a_run(
+    kinds: list[tuple[int, bool]], size: int, last: int
+) -> None:
+    frames = [
+        (
+            bytes(6)
+            + bytes([source])
+            + bytes(5)
+            + (b"\x81\0\0" if is_tagged else b"\x08\0\0")
+            + bytes([source])
+        ).ljust(size, b"\0")[:size]
+        for source, is_tagged in kinds
+    ]
+    frames[-1] = frames[-1][: min(last, size)]
+
+    for train in tell_apart(b"".join(frames), size):
+        found = runs(Train(train.data, train.frame_size, train.offload))
+        assert not train.is_run or len(found) == 1
+
+
 def test_runs_of_slices_are_slices() -> None:
     flow, other = Flow(), Flow(macs=b"\2\0\0\0\0\3\2\0\0\0\0\2")
     data = b"".join(slices(one, bytes(2000), 1000).data for one in (flow, other))
