@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 class Entry:
     """Where the frames of one direction go in (``links.base.Sink``)."""
 
-    __slots__ = ("_channel", "_deliver_exit", "_flush_exit", "_wire")
+    __slots__ = ("_bypass", "_channel", "_deliver_exit", "_flush_exit", "_wire")
 
     def __init__(self, wire: ImpairedWire, channel: Impairment, exit_: Sink) -> None:
         self._wire = wire
         self._channel = channel
+        self._bypass = channel.bypass
         self._deliver_exit = exit_.deliver
         self._flush_exit = exit_.flush
 
     def deliver(self, train: Train) -> None:
         """Take a train: passed on at once where the wire is clear, else copied frame by frame."""
-        channel = self._channel
-        if channel.is_clear:
-            channel.bypass(train.count, train.wire_bytes)
+        if self._bypass(train.count, train.wire_bytes):
             self._deliver_exit(train)
             return
+        channel = self._channel
         try:
             frames = plain(train).frames()
         except FrameError:

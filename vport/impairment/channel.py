@@ -141,13 +141,19 @@ class Impairment:
             for _ in range(copies):
                 self._give_to_interface(kept, now)
 
-    def bypass(self, frames: int, size: int) -> None:
-        """Count frames that passed beside this because ``is_clear``."""
+    def bypass(self, frames: int, size: int) -> bool:
+        """Count frames that pass beside this, if they may: nothing is to be done to them, none waits.
+
+        Tells whether they may; ``receive`` must take them otherwise.
+        """
+        if not self._is_transparent or self._channel or self._interface or self._ready:
+            return False
         statistics = self.statistics
         statistics.received += frames
         statistics.received_bytes += size
         statistics.delivered += frames
         statistics.delivered_bytes += size
+        return True
 
     def next_deadline(self) -> float | None:
         """Tell when ``due`` has something to do, None for never."""
