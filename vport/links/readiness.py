@@ -166,8 +166,6 @@ class _Watch:
             now = time.monotonic()
             if ready:
                 heard_at = now
-            else:
-                rest_at = now  # there is time for that
 
     async def _rest(self) -> tuple[float, float]:
         """Let other tasks go on; give the monotonic time, and the latest time to do so again."""
