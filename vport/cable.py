@@ -45,20 +45,20 @@ class CableEnd:
 class ProbedEntry:
     """The way into a cable that looks for its probe (``links.base.Sink``)."""
 
-    __slots__ = ("_entry", "_found", "_probe", "flush")
+    __slots__ = ("_deliver", "_found", "_is_probe", "flush")
 
     def __init__(self, entry: Entry, probe: LoopProbe, found: Callable[[], None]) -> None:
-        self._entry = entry
-        self._probe = probe
+        self._deliver = entry.deliver
+        self._is_probe = probe.is_in
         self._found = found
         self.flush = entry.flush
 
     def deliver(self, train: Train) -> None:
         """Pass a train on, unless it is the probe come back."""
-        if self._probe.is_in(train):
+        if self._is_probe(train):
             self._found()
         else:
-            self._entry.deliver(train)
+            self._deliver(train)
 
 
 class Cable:

@@ -85,9 +85,10 @@ class Train:
     @property
     def wire_bytes(self) -> int:
         """How many bytes these frames have on the wire, headers repeated, without FCS."""
-        if self.offload is None:
+        header = self.offload
+        if header is None or not header.hdr_len:
             return len(self.data)
-        return len(self.data) + (self.count - 1) * self.offload.hdr_len
+        return len(self.data) + (self.count - 1) * header.hdr_len
 
     def frames(self) -> Iterator[memoryview]:
         """Give each frame, or slice, as a view. Cut a superframe first."""

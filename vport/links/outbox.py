@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from vport import offload
@@ -64,6 +65,12 @@ class Destination:
         self.row = 0
         self.source: list[_AncillaryItem] = [source_control(local)] if local else []
         self.segmentable = MAX_PAYLOAD_V4 if segmentation else 0
+
+
+@lru_cache(maxsize=256)
+def _segment_control(frame_size: int) -> _AncillaryItem:
+    """Make the control message with which the kernel cuts a train."""
+    return (SOL_UDP, UDP_SEGMENT, struct.pack("H", frame_size))
 
 
 def source_control(local: bytes) -> _AncillaryItem:
@@ -149,7 +156,7 @@ class Outbox:
     def _send(self, destination: Destination, data: Buffer, frame_size: int, *, again: bool = False) -> None:
         control = destination.source
         if len(data) > frame_size:
-            control = [*control, (SOL_UDP, UDP_SEGMENT, struct.pack("H", frame_size))]
+            control = [*control, _segment_control(frame_size)] if control else [_segment_control(frame_size)]
         try:
             if destination.address is None:
                 self._sock.sendmsg([data], control)
