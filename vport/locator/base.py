@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 from urllib.parse import quote, unquote
 
 from vport.errors import SettingsError
-from vport.readers import boolean, interface_name
+from vport.readers import boolean, host_and_port, interface_name, write_host_and_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,6 +144,24 @@ class Locator:
             return ()
         is_repeatable = isinstance(default, tuple)
         return value if is_repeatable else (value,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPortLocator(Locator):
+    """A place named by a host, or an address, and the port of its transport protocol."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def read_target(cls, text: str) -> dict[str, Any]:
+        """Read ``HOST:PORT``."""
+        host, port = host_and_port(text)
+        return {"host": host, "port": port}
+
+    def write_target(self) -> str:
+        """Write ``HOST:PORT``."""
+        return write_host_and_port(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

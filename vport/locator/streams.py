@@ -9,15 +9,13 @@ from typing import Any, ClassVar, Final, Self
 from urllib.parse import quote, unquote
 
 from vport.errors import SettingsError
-from vport.locator.base import Locator, flag, option
+from vport.locator.base import HostPortLocator, Locator, flag, option
 from vport.readers import (
     byte_count,
     file_mode,
     file_path,
     group_name,
-    host_and_port,
     integer,
-    write_host_and_port,
 )
 
 _SAFE_PATH: Final = "/:.,@+-_~"  # brackets are escaped: they hold a port number
@@ -82,7 +80,7 @@ class VdeLocator(Locator):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TcpLocator(Locator):
+class TcpLocator(HostPortLocator):
     """Frames over TCP, each behind its length. See ``vport.links.stream``."""
 
     scheme: ClassVar[str] = "tcp"
@@ -91,19 +89,6 @@ class TcpLocator(Locator):
         "frames behind their length in 4 bytes: QEMU -netdev stream (authenticates nobody)"
     )
     can_listen: ClassVar[bool] = True
-
-    host: str
-    port: int
-
-    @classmethod
-    def read_target(cls, text: str) -> dict[str, Any]:
-        """Read ``HOST:PORT``."""
-        host, port = host_and_port(text)
-        return {"host": host, "port": port}
-
-    def write_target(self) -> str:
-        """Write ``HOST:PORT``."""
-        return write_host_and_port(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

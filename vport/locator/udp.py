@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress, format_mac
-from vport.locator.base import Locator, flag, option
+from vport.locator.base import HostPortLocator, flag, option
 from vport.readers import (
     host_and_port,
     integer,
@@ -25,7 +25,7 @@ _NO_VNI: Final = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UdpLocator(Locator):
+class UdpLocator(HostPortLocator):
     """Raw Ethernet frames over UDP, one per datagram. See ``vport.links.udp``."""
 
     scheme: ClassVar[str] = "udp"
@@ -33,8 +33,6 @@ class UdpLocator(Locator):
     summary: ClassVar[str] = "one raw Ethernet frame per UDP datagram (authenticates nobody)"
     can_listen: ClassVar[bool] = True
 
-    host: str
-    port: int
     mac: MacAddress | None = option(
         None,
         station_address,
@@ -57,16 +55,6 @@ class UdpLocator(Locator):
         lambda value: write_host_and_port(*value),
     )
 
-    @classmethod
-    def read_target(cls, text: str) -> dict[str, Any]:
-        """Read ``HOST:PORT``."""
-        host, port = host_and_port(text)
-        return {"host": host, "port": port}
-
-    def write_target(self) -> str:
-        """Write ``HOST:PORT``."""
-        return write_host_and_port(self.host, self.port)
-
 
 def remote(text: str) -> tuple[str, int]:
     """Read ``HOST`` or ``HOST:PORT``, the port of VXLAN where none is given."""
@@ -78,15 +66,13 @@ def remote(text: str) -> tuple[str, int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VxlanLocator(Locator):
+class VxlanLocator(HostPortLocator):
     """A VXLAN segment (RFC 7348). See ``vport.links.vxlan``."""
 
     scheme: ClassVar[str] = "vxlan"
     form: ClassVar[str] = "vxlan://[ADDRESS][:PORT]?vni=N&remote=HOST"
     summary: ClassVar[str] = "VXLAN (RFC 7348): Linux, Open vSwitch, EVPN fabrics (authenticates nobody)"
 
-    host: str
-    port: int
     vni: int = option(_NO_VNI, integer(0, _VNI_MAX), "number of the segment, needed", "N")
     remote: tuple[tuple[str, int], ...] = option(
         (),
@@ -109,12 +95,7 @@ class VxlanLocator(Locator):
         """Read ``ADDRESS:PORT``; both may be missing."""
         if ":" not in re.sub(r"\[.*\]", "", text):
             text += f":{VXLAN_PORT}"
-        host, port = host_and_port(text)
-        return {"host": host, "port": port}
-
-    def write_target(self) -> str:
-        """Write ``ADDRESS:PORT``."""
-        return write_host_and_port(self.host, self.port)
+        return HostPortLocator.read_target(text)
 
 
 def is_group(address: str) -> bool:
