@@ -16,19 +16,15 @@ from vport.errors import FrameError
 from vport.segments import (
     CWR,
     FIN,
-    IPV4,
     NEEDS_CSUM,
     PSH,
     TCP,
-    TCP_CHECKSUM,
-    UDP,
-    UDP_CHECKSUM,
     ordinary_layout,
 )
 from vport.slices import GROUP_BIT, SOURCE, Shape, marks, shape_of
-from vport.superframes import finish_head
+from vport.superframes import checksum_field, finish_head, virtio_header
 from vport.train import Train
-from vport.virtio_net import GSO_ECN, GsoType, VirtioNetHeader
+from vport.virtio_net import GsoType, VirtioNetHeader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,8 +136,7 @@ def _assembled(data: Buffer, head: bytearray, shape: Shape, offset: int) -> Trai
     view[:start] = head
     if payload <= size:
         return Train(view, start + payload, _header_alone(layout))
-    has_cwr = layout.protocol == TCP and head[layout.transport + 13] & CWR
-    return Train(view, stride, _header(layout, size, bool(has_cwr)))
+    return Train(view, stride, virtio_header(head, layout, size))
 
 
 def _rewrite(head: bytearray, shape: Shape, offset: int, payload: int, *, is_last: bool) -> None:
@@ -164,19 +159,6 @@ def _rewrite(head: bytearray, shape: Shape, offset: int, payload: int, *, is_las
 
 
 @lru_cache(maxsize=256)
-def _header(layout: Layout, size: int, has_cwr: bool) -> VirtioNetHeader:
-    """Give the virtio-net header of a superframe."""
-    if layout.protocol == UDP:
-        kind, field = int(GsoType.UDP_L4), UDP_CHECKSUM
-    else:
-        kind, field = int(GsoType.TCPV4 if layout.ethertype == IPV4 else GsoType.TCPV6), TCP_CHECKSUM
-    return VirtioNetHeader(
-        NEEDS_CSUM, kind | (GSO_ECN if has_cwr else 0), layout.payload, size, layout.transport, field
-    )
-
-
-@lru_cache(maxsize=256)
 def _header_alone(layout: Layout) -> VirtioNetHeader:
     """Give the virtio-net header of a frame with a partial checksum."""
-    field = UDP_CHECKSUM if layout.protocol == UDP else TCP_CHECKSUM
-    return VirtioNetHeader(NEEDS_CSUM, _NONE, 0, 0, layout.transport, field)
+    return VirtioNetHeader(NEEDS_CSUM, _NONE, 0, 0, layout.transport, checksum_field(layout))

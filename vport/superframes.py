@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from vport.segments import (
     IPV6_HEADER_SIZE,
     NEEDS_CSUM,
     PSH,
+    TCP,
     TCP_CHECKSUM,
     UDP,
     UDP_CHECKSUM,
@@ -54,16 +56,15 @@ def superframe(data: Buffer, stride: int, run: range, layout: Layout) -> Train:
         out[start + full * size :] = data[last + start : end]
     head = bytearray(data[first : first + start])
     last_flags = 0 if layout.protocol == UDP else data[last + layout.transport + 13]
-    kind, offset = finish_head(head, layout, total, last_flags)
+    finish_head(head, layout, total, last_flags)
     out[:start] = head
-    return Train(out, stride, VirtioNetHeader(NEEDS_CSUM, kind, start, size, layout.transport, offset))
+    return Train(out, stride, virtio_header(head, layout, size))
 
 
-def finish_head(head: bytearray, layout: Layout, size: int, last_flags: int) -> tuple[int, int]:
+def finish_head(head: bytearray, layout: Layout, size: int, last_flags: int) -> None:
     """Make the first segment's headers those of a superframe of ``size`` bytes.
 
-    The last segment has ``last_flags`` if this is TCP. Gives the GSO type, and where the checksum is in the
-    TCP or UDP header.
+    The last segment has ``last_flags`` if this is TCP.
     """
     network, transport = layout.network, layout.transport
     addresses = head[network + 8 : transport]
@@ -78,8 +79,26 @@ def finish_head(head: bytearray, layout: Layout, size: int, last_flags: int) -> 
     if layout.protocol == UDP:
         put_word(head, transport + 4, size - transport)
         put_word(head, transport + UDP_CHECKSUM, partial)
-        return _UDP_L4, UDP_CHECKSUM
-    put_word(head, transport + TCP_CHECKSUM, partial)
-    head[transport + 13] |= last_flags & (FIN | PSH)
-    kind = _TCPV4 if layout.ethertype == IPV4 else _TCPV6
-    return kind | (GSO_ECN if head[transport + 13] & CWR else 0), TCP_CHECKSUM
+    else:
+        put_word(head, transport + TCP_CHECKSUM, partial)
+        head[transport + 13] |= last_flags & (FIN | PSH)
+
+
+def virtio_header(head: bytearray, layout: Layout, size: int) -> VirtioNetHeader:
+    """Give the virtio-net header of a superframe with the headers ``head``, ``size`` payload bytes each."""
+    has_cwr = layout.protocol == TCP and head[layout.transport + 13] & CWR
+    return _kept_header(layout, size, bool(has_cwr))
+
+
+@lru_cache(maxsize=256)
+def _kept_header(layout: Layout, size: int, has_cwr: bool) -> VirtioNetHeader:
+    if layout.protocol == UDP:
+        kind = _UDP_L4
+    else:
+        kind = (_TCPV4 if layout.ethertype == IPV4 else _TCPV6) | (GSO_ECN if has_cwr else 0)
+    return VirtioNetHeader(NEEDS_CSUM, kind, layout.payload, size, layout.transport, checksum_field(layout))
+
+
+def checksum_field(layout: Layout) -> int:
+    """Give where the checksum is in the TCP or UDP header."""
+    return UDP_CHECKSUM if layout.protocol == UDP else TCP_CHECKSUM
