@@ -146,7 +146,7 @@ class Impairment:
 
         Tells whether they may; ``receive`` must take them otherwise.
         """
-        if not self._is_transparent or self._channel or self._interface or self._ready:
+        if not self.is_clear:
             return False
         statistics = self.statistics
         statistics.received += frames
