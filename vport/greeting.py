@@ -23,7 +23,7 @@ LEASE: Final = 35.0  # seconds: three greetings may be lost
 
 GREETING_SIZE: Final = MINIMUM_FRAME_SIZE  # bytes of the frame
 _ETHERTYPE: Final = EtherType.LOOPBACK.to_bytes(2, "big")
-_COMMON: Final = b"vswitch\1slices"
+_COMMON: Final = b"vswitch\2slices"  # the number is that of the layout: ends with another one exchange frames
 _OFFER: Final = _COMMON + b"?"
 _ANSWER: Final = _COMMON + b"!"
 _AT: Final = HEADER_SIZE + 6  # behind skip count, function and receipt number
