@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import termios
 from typing import TYPE_CHECKING, Self
 
 from tests.system.processes import ROOT
@@ -27,7 +28,7 @@ class Screen:
         environment = {
             key: value for key, value in os.environ.items() if not key.startswith(("TMUX", "XDG_"))
         } | {"HOME": str(home), "PYTHONPATH": str(ROOT), "TERM": "screen"}
-        script = f'{shlex.join(command)}; echo "[ended with $?]"; exec cat'
+        script = f'trap : INT; {shlex.join(command)}; echo "[ended with $?]"; exec cat'
         self._tmux(
             "-f", "/dev/null", "new-session", "-d", "-x", str(COLUMNS), "-y", str(LINES), script,
             environment=environment,
@@ -66,11 +67,27 @@ class Screen:
 
     def wait_for(self, text: str, seconds: float = 10.0) -> None:
         """Wait until ``text`` is on the screen."""
-        wait_until(f"{text!r} on the screen:\n{self.text}", lambda: text in self.text, seconds)
+        wait_until(lambda: f"{text!r} on the screen:\n{self.text}", lambda: text in self.text, seconds)
 
     def wait_for_last_line(self, line: str, seconds: float = 10.0) -> None:
         """Wait until ``line`` is the lowest one."""
-        wait_until(f"{line!r} as last line of:\n{self.text}", lambda: self.last_line == line, seconds)
+        wait_until(lambda: f"{line!r} as last line of:\n{self.text}", lambda: self.last_line == line, seconds)
+
+    @property
+    def modes(self) -> int:
+        """The terminal's local modes (``c_lflag``)."""
+        terminal = os.open(
+            self._tmux("display-message", "-p", "#{pane_tty}").strip(), os.O_RDONLY | os.O_NOCTTY
+        )
+        try:
+            modes: int = termios.tcgetattr(terminal)[3]
+        finally:
+            os.close(terminal)
+        return modes
+
+    def wait_until_line_is_taken(self) -> None:
+        """Wait until the line editor has ended: Ctrl-C is not one of its keys any more."""
+        wait_until(lambda: f"the line to be taken:\n{self.text}", lambda: self.modes & termios.ISIG)
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import termios
 from typing import TYPE_CHECKING
 
 import pytest
@@ -162,6 +163,35 @@ def test_history_is_kept_between_runs(switch: ManagedSwitch, tmp_path: Path) -> 
         screen.wait_for_last_line(prompt)
         screen.press("Up")
         screen.wait_for_last_line(f"{prompt} vlan/print 0")
+
+
+def test_what_is_typed_ahead_is_there_for_the_next_line(switch: ManagedSwitch, tmp_path: Path) -> None:
+    prompt = f"vswitch[{switch.path}]:"
+    with Screen([*VSWITCHTERM, switch.path], tmp_path) as screen:
+        screen.wait_for_last_line(prompt)
+        switch.process.send_signal(signal.SIGSTOP)  # the answer takes its time
+        screen.enter("vlan/print 0")
+        screen.wait_until_line_is_taken()
+        screen.enter("vlan/create 9")
+        screen.press("C-d")
+        switch.process.send_signal(signal.SIGCONT)
+        screen.wait_for("[ended with 0]")
+        assert f"{prompt} vlan/create 9\nSuccess\n{prompt}" in screen.text
+
+
+def test_terminal_is_as_it_was_after_an_interrupted_command(switch: ManagedSwitch, tmp_path: Path) -> None:
+    prompt = f"vswitch[{switch.path}]:"
+    with Screen([*VSWITCHTERM, switch.path], tmp_path) as screen:
+        screen.wait_for_last_line(prompt)
+        switch.process.send_signal(signal.SIGSTOP)
+        screen.enter("vlan/print 0")
+        screen.wait_until_line_is_taken()
+        screen.press("C-c")
+        screen.wait_for("vswitchterm: interrupted")
+        screen.wait_for("[ended with 1]")
+        assert screen.modes & termios.ICANON
+        assert screen.modes & termios.ECHO
+    switch.process.send_signal(signal.SIGCONT)
 
 
 def test_control_c_gives_the_line_up(switch: ManagedSwitch, tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """The console on a terminal: prompt_toolkit's line editor beside Trio.
 
 prompt_toolkit's editor runs an asyncio loop of its own. It gets a thread to do so, one call for each line;
-everything else stays with Trio. The two meet in three places: ``Prompt.read`` waits for the thread,
-completion asks Trio for what the switch lists, and ``Prompt.leave`` ends a line that is being typed, by
-a call on the editor's loop. What is printed meanwhile goes above the line through ``patch_stdout``.
+everything else stays with Trio. The two meet in four places: ``Prompt.read`` waits for the thread,
+completion asks Trio for what the switch lists, and by calls on the editor's loop ``Prompt.leave`` ends a
+line that is being typed and ``Prompt.show`` prints above it.
+
+From the first line to the last the terminal hands over each key as it is pressed, also while a command is
+carried out, so that what is typed ahead (Ctrl-D, too) is there for the next line.
 """
 
 from __future__ import annotations
@@ -11,17 +14,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import termios
+import tty
 from collections import deque
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.completion import Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, InMemoryHistory
-from prompt_toolkit.patch_stdout import patch_stdout
+from prompt_toolkit.input.vt100 import Vt100Input
 
 from vport.errors import LinkError, SettingsError
 from vswitch.management.client import Answer, Farewell
@@ -47,7 +53,7 @@ if TYPE_CHECKING:
     from vswitch.management.completion import HelpEntry, Source
     from vswitch.management.connection import SwitchConnection
 
-_HELD_MAX: Final = 1000  # messages kept while something is watched; of more, the newest
+_HELD_MAX: Final = 1000  # messages that wait to be shown; of more, the newest
 _COMPLETION_TIME: Final = 1.0  # seconds that the switch has to list candidates; the editor waits for it
 
 
@@ -103,14 +109,54 @@ class SwitchCompleter(Completer):
                 return []
 
 
-class Prompt:
-    """Reads lines at a terminal, with history and completion."""
+@contextmanager
+def keys_as_pressed(terminal: int) -> Iterator[None]:
+    """Have the terminal pass on each key by itself, unseen; Ctrl-C still interrupts.
 
-    def __init__(self, message: str, completer: Completer, history: History) -> None:
+    The editor sets what it needs on top of this for each line, and returns to this afterwards. A terminal
+    that collected lines between two of them would swallow a Ctrl-D that comes early.
+    """
+    before = termios.tcgetattr(terminal)
+    tty.setcbreak(terminal, termios.TCSANOW)
+    try:
+        yield
+    finally:
+        with suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(terminal, termios.TCSANOW, before)
+
+
+class _Keyboard(Vt100Input):
+    """The terminal's keys, which stay as they are while something is printed above the line."""
+
+    def cooked_mode(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class Prompt:
+    """Reads lines at a terminal, with history and completion.
+
+    Args:
+        message: stands in front of the line.
+        completer: is asked at Tab.
+        history: the lines typed before.
+        show: prints what has come meanwhile; called in the editor's thread while a line is being typed,
+            otherwise in Trio's.
+    """
+
+    def __init__(
+        self, message: str, completer: Completer, history: History, show: Callable[[], None]
+    ) -> None:
         self._message = message
+        self._show = show
+        self._is_reading = False
+        self._to_show = False
         self._leaving = False
         self._session: PromptSession[str] = PromptSession(
-            history=history, completer=completer, complete_while_typing=False, enable_history_search=True
+            history=history,
+            completer=completer,
+            complete_while_typing=False,
+            enable_history_search=True,
+            input=_Keyboard(sys.stdin),
         )
 
     async def read(self) -> str | None:
@@ -118,23 +164,53 @@ class Prompt:
 
         Cancellation leaves the thread behind, with the terminal as the editor set it: call ``leave``.
         """
-        return await trio.to_thread.run_sync(self._read_in_thread, abandon_on_cancel=True)
+        self._is_reading = True
+        try:
+            return await trio.to_thread.run_sync(self._read_in_thread, abandon_on_cancel=True)
+        finally:
+            self._is_reading = self._to_show = False
+            self._show()  # what came too late to be shown above the line
 
     def _read_in_thread(self) -> str | None:
         try:
-            return self._session.prompt(self._message, pre_run=self._end_if_leaving)
+            return self._session.prompt(self._message, pre_run=self._begin)
         except KeyboardInterrupt:
             return ""
         except EOFError:
             return None
 
-    def leave(self) -> None:
-        """End the line that is being typed, and every later one at once. Called in Trio's thread."""
-        self._leaving = True
+    def _begin(self) -> None:
+        """Do what was asked for before there was a loop to do it."""
+        self._end_if_leaving()
+        if self._to_show:
+            self._show_above()
+
+    def show(self) -> None:
+        """Have ``show`` called, above the line if one is being typed. Called in Trio's thread."""
+        if not self._is_reading:
+            self._show()
+        elif not self._to_show:
+            self._to_show = True  # before we look for the loop: it may be about to begin
+            self._call(self._show_above)
+
+    def _show_above(self) -> None:
+        run_in_terminal(self._show_now)
+
+    def _show_now(self) -> None:
+        self._to_show = False  # first: what comes from here on asks again
+        self._show()
+
+    def _call(self, function: Callable[[], None]) -> None:
+        """Have the editor's loop call a function, if it runs."""
         loop = self._session.app.loop
         if loop is not None:
             with suppress(RuntimeError):  # the line has just been entered and the loop closed
-                loop.call_soon_threadsafe(self._end_if_leaving)
+                loop.call_soon_threadsafe(function)
+
+    def leave(self) -> None:
+        """End the line that is being typed, and every later one at once. Called in Trio's thread."""
+        self._leaving = True
+        self._call(self._end_if_leaving)
 
     def _end_if_leaving(self) -> None:
         app = self._session.app
@@ -162,7 +238,8 @@ class Console:
         self._show_notice = show_notice
         self._prompt: Prompt | None = None
         self._watcher: Watcher | None = None
-        self._held: deque[Notice] = deque(maxlen=_HELD_MAX)
+        self._held: deque[Notice] = deque(maxlen=_HELD_MAX)  # of messages, until they can be shown
+        self._left_out = 0
 
     async def run(self) -> int:
         """Carry out what is typed until the operator or the switch leaves; give the exit status.
@@ -174,15 +251,14 @@ class Console:
         answer = await self._connection.ask("help")
         entries = [*parse_help(answer.lines if isinstance(answer, Answer) else ()), *CONSOLE_COMMANDS]
         completer = SwitchCompleter(entries, self._lookup)
-        self._prompt = Prompt(f"vswitch[{self._connection.path}]: ", completer, open_history(history_path()))
-        with patch_stdout():
-            for line in greeting.lines:
-                self._write(line)
+        message = f"vswitch[{self._connection.path}]: "
+        self._prompt = Prompt(message, completer, open_history(history_path()), self._show_held)
+        with keys_as_pressed(sys.stdin.fileno()):
+            self._print(greeting.lines)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._leave_on_signal)
                 await self._converse(self._prompt)
                 nursery.cancel_scope.cancel()
-            sys.stdout.flush()
         self._connection.check()
         return 0
 
@@ -194,11 +270,11 @@ class Console:
             self._prompt.leave()
 
     def notice(self, notice: Notice) -> None:
-        """Show a message that came unasked, after what is watched if something is."""
-        if self._watcher is None:
-            self._show_notice(notice)
-        else:
-            self._held.append(notice)
+        """Show a message that came unasked: above the line, or after what is watched if something is."""
+        self._left_out += len(self._held) == _HELD_MAX
+        self._held.append(notice)
+        if self._watcher is None and self._prompt is not None:
+            self._prompt.show()
 
     async def _converse(self, prompt: Prompt) -> None:
         while not self._connection.is_ended:
@@ -217,7 +293,7 @@ class Console:
         try:
             watch = read_watch(line)
         except SettingsError as error:
-            self._write(str(error))
+            self._print([str(error)])
             return True
         if watch is not None:
             await self._run_watch(watch)
@@ -225,7 +301,9 @@ class Console:
         answer = await self._connection.ask(line)
         if isinstance(answer, Farewell):
             return False
-        self._show(answer)
+        self._print(answer.lines)
+        if answer.is_failure or (answer.errno is not None and not answer.lines):
+            self._print([answer.status])
         return True
 
     async def _run_watch(self, watch: Watch) -> None:
@@ -235,15 +313,21 @@ class Console:
         finally:
             self._watcher = None
         if complaint is not None:
-            self._write(complaint)
+            self._print([complaint])
+        self._show_held()
+
+    def _print(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._write(line)
+        sys.stdout.flush()
+
+    def _show_held(self) -> None:
+        """Show the messages that have come; in the editor's thread while a line is being typed."""
+        left_out, self._left_out = self._left_out, 0
+        if left_out:
+            self._write(f"** {left_out} messages left out: they came faster than they can be shown")
         while self._held:
             self._show_notice(self._held.popleft())
-
-    def _show(self, answer: Answer) -> None:
-        for line in answer.lines:
-            self._write(line)
-        if answer.is_failure or (answer.errno is not None and not answer.lines):
-            self._write(answer.status)
 
     def _lookup(self, command: str) -> Iterable[str]:
         """Ask the switch what there is, from the editor's thread."""
