@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, assert_never
 from vport.errors import CommandError, LinkError, RefusedError, SettingsError
 from vport.locator import WireguardLocator
 from vswitch.changes import (
+    AdmitPeer,
     Attach,
     CloseListener,
     Impair,
     Listen,
     LoadPlugin,
     OuterChange,
+    RevokePeer,
     UnloadPlugin,
     Unplug,
 )
-from vswitch.difference import OpenListener
+from vswitch.difference import KeptPort, OpenListener
 from vswitch.state import Opened, capture_peer, change_core
 
 if TYPE_CHECKING:
     from vport.links.base import Listener
+    from vport.links.wireguard_roll import Roll
     from vport.locator import Locator
     from vport.wireguard.config import PeerSection
     from vswitch.changes import Change
@@ -88,7 +91,8 @@ class Builder:
         from vport.links.wireguard_member import Origin
 
         assert isinstance(listener, WireguardListener)
-        ports = [self._bridge.ports.get(member.profile.number or 0) for member in listener.roll]
+        ports = self._bridge.ports
+        kept = [(one.section.public_key, ports.get(one.profile.number or 0)) for one in listener.roll]
         return OpenListener(
             locator=place,
             peers=tuple(
@@ -96,7 +100,11 @@ class Builder:
                 for member in listener.roll
                 if member.origin is Origin.CONFIGURATION
             ),
-            kept={port.number: frozenset({port.pvid, *port.tagged}) for port in ports if port is not None},
+            kept={
+                key: KeptPort(port.number, frozenset({port.pvid, *port.tagged}))
+                for key, port in kept
+                if port is not None
+            },
         )
 
     def _as_it_is(self, section: PeerSection, port: int | None) -> PeerSection:
@@ -135,6 +143,10 @@ class Builder:
                 number = self._plugboard.find_listener(locator)
                 if number is not None:
                     await self._plugboard.close_listener(number)
+            case RevokePeer(locator, peer):
+                await self._roll(locator).withdraw(peer.public_key)
+            case AdmitPeer(locator, peer):
+                await self._roll(locator).configure(peer)
             case LoadPlugin(name):
                 await self._load(name)
             case UnloadPlugin(name):
@@ -147,6 +159,14 @@ class Builder:
                 self._impairments.configure(place, settings)
             case _:
                 assert_never(change)
+
+    def _roll(self, locator: Locator) -> Roll:
+        from vport.links.wireguard_listener import WireguardListener
+
+        listener = self._plugboard.listener_on(locator)
+        if not isinstance(listener, WireguardListener):  # it has broken since
+            raise LinkError(f"nobody listens on {locator} any more")
+        return listener.roll
 
     async def _load(self, name: str) -> None:
         try:

@@ -209,6 +209,28 @@ class CloseListener:
 
 
 @dataclass(frozen=True, slots=True)
+class RevokePeer:
+    """Take out a WireGuard peer that the configuration named; what else the listener has goes on."""
+
+    listener: Locator
+    peer: PeerSection
+
+    def __str__(self) -> str:
+        return f"peer {self.peer.label} out of {self.listener}"
+
+
+@dataclass(frozen=True, slots=True)
+class AdmitPeer:
+    """Let a WireGuard peer in at a listener."""
+
+    listener: Locator
+    peer: PeerSection
+
+    def __str__(self) -> str:
+        return f"peer {self.peer.label} into {self.listener}"
+
+
+@dataclass(frozen=True, slots=True)
 class LoadPlugin:
     """Load a plugin by its name or file."""
 
@@ -239,5 +261,7 @@ class Impair:
         return f"faults of port {self.port}"
 
 
-OuterChange = Attach | Unplug | Listen | CloseListener | LoadPlugin | UnloadPlugin | Impair
+OuterChange = (
+    Attach | Unplug | Listen | CloseListener | RevokePeer | AdmitPeer | LoadPlugin | UnloadPlugin | Impair
+)
 Change = CoreChange | OuterChange

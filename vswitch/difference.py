@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from vswitch.changes import (
     AddStation,
+    AdmitPeer,
     Attach,
     ChangeFdb,
     ChangeGuards,
@@ -32,6 +33,7 @@ from vswitch.changes import (
     LoadPlugin,
     RemoveStation,
     RemoveVlan,
+    RevokePeer,
     UnloadPlugin,
     Unplug,
 )
@@ -43,7 +45,16 @@ if TYPE_CHECKING:
     from vport.ethernet import Vid
     from vport.locator import Locator
     from vport.wireguard.config import PeerSection
+    from vport.wireguard.keys import PublicKey
     from vswitch.changes import Change
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPort:
+    """A port that is kept for a peer, and the VLANs that it is in."""
+
+    number: int
+    vids: frozenset[Vid]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +64,12 @@ class OpenListener:
     Attributes:
         locator: what it was opened from.
         peers: those that the configuration named, as they are now.
-        kept: the ports that are kept for its peers, whoever named them, and the VLANs that each is in.
+        kept: what is kept for its peers, whoever named them.
     """
 
     locator: Locator
     peers: tuple[PeerSection, ...] = ()
-    kept: Mapping[int, frozenset[Vid]] = field(default_factory=dict)
+    kept: Mapping[PublicKey, KeptPort] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +88,9 @@ class Running:
 def difference(running: Running, wanted: SwitchSettings) -> list[Change]:
     """Give the changes in the order in which they are to be carried out: what goes comes first."""
     before = running.settings
-    opening = _opening(running.listeners, wanted)
-    closing = _closing(running.listeners, wanted)
-    kept = {
-        number: vids for one in running.listeners if one not in closing for number, vids in one.kept.items()
-    }
+    opening, closing = _listeners(running.listeners, wanted)
+    revoked, admitted = _peers(running.listeners, wanted)
+    kept = _kept(running.listeners, closing, revoked)
     removed = _vlans_that_go(before, wanted, kept)
     unplugged, attached = _links(before, wanted)
     grows = wanted.port_limit > before.port_limit
@@ -89,7 +98,8 @@ def difference(running: Running, wanted: SwitchSettings) -> list[Change]:
     return [
         *(UnloadPlugin(name) for name in before.plugins if name not in wanted.plugins),
         *unplugged,
-        *(CloseListener(one.locator) for one in closing),
+        *(CloseListener(locator) for locator in closing),
+        *revoked,
         *(RemoveStation(one) for one in before.stations if one not in wanted.stations),
         *(limit if grows else ()),
         *_changed_settings(before, wanted),
@@ -101,8 +111,10 @@ def difference(running: Running, wanted: SwitchSettings) -> list[Change]:
         *(AddStation(one) for one in wanted.stations if one not in before.stations),
         *(() if grows else limit),
         *(LoadPlugin(name) for name in wanted.plugins if name not in before.plugins),
+        *(one for one in admitted if one.peer.port is not None),
         *opening,
-        *_limits(before, wanted, are_kept_anew=any(one.peers for one in opening)),
+        *(one for one in admitted if one.peer.port is None),
+        *_limits(before, wanted, are_kept_anew=bool(admitted) or any(one.peers for one in opening)),
         *attached,
     ]
 
@@ -138,15 +150,41 @@ def _wanted_listeners(wanted: SwitchSettings) -> list[tuple[Locator, tuple[PeerS
     return named + [(locator, ()) for locator in wanted.listen]
 
 
-def _opening(open_: tuple[OpenListener, ...], wanted: SwitchSettings) -> list[Listen]:
-    present = [(one.locator, one.peers) for one in open_]
-    return [Listen(*one) for one in _wanted_listeners(wanted) if one not in present]
+def _listeners(open_: tuple[OpenListener, ...], wanted: SwitchSettings) -> tuple[list[Listen], list[Locator]]:
+    """Find which are to be opened, and which go."""
+    present, named = [one.locator for one in open_], _wanted_listeners(wanted)
+    opening = [Listen(locator, peers) for locator, peers in named if locator not in present]
+    places = [locator for locator, _ in named]
+    return opening, [locator for locator in present if locator not in places]
 
 
-def _closing(open_: tuple[OpenListener, ...], wanted: SwitchSettings) -> list[OpenListener]:
-    """Find the listeners that go; one whose peers have changed is opened again."""
-    kept = _wanted_listeners(wanted)
-    return [one for one in open_ if (one.locator, one.peers) not in kept]
+def _peers(
+    open_: tuple[OpenListener, ...], wanted: SwitchSettings
+) -> tuple[list[RevokePeer], list[AdmitPeer]]:
+    """Find the peers of listeners that stay which go and come; one that has changed does both."""
+    revoked, admitted = [], []
+    named = dict(_wanted_listeners(wanted))
+    for one in open_:
+        peers = named.get(one.locator)
+        if peers is not None:
+            before, after = set(one.peers), set(peers)
+            revoked += [RevokePeer(one.locator, peer) for peer in one.peers if peer not in after]
+            admitted += [AdmitPeer(one.locator, peer) for peer in peers if peer not in before]
+    return revoked, admitted
+
+
+def _kept(
+    open_: tuple[OpenListener, ...], closing: list[Locator], revoked: list[RevokePeer]
+) -> dict[int, frozenset[Vid]]:
+    """Give the ports that stay kept for peers, and their VLANs."""
+    gone = {(one.listener, one.peer.public_key) for one in revoked}
+    return {
+        port.number: port.vids
+        for one in open_
+        if one.locator not in closing
+        for key, port in one.kept.items()
+        if (one.locator, key) not in gone
+    }
 
 
 def _links(before: SwitchSettings, wanted: SwitchSettings) -> tuple[list[Unplug], list[Attach]]:

@@ -142,6 +142,11 @@ class Plugboard:
         """Give the number of the listener that was opened from ``locator``, None if there is none."""
         return next((number for number, opened in self._open.items() if opened.locator == locator), None)
 
+    def listener_on(self, locator: Locator) -> Listener | None:
+        """Give the listener that was opened from ``locator``."""
+        number = self.find_listener(locator)
+        return None if number is None else self._open[number].listener
+
     @property
     def listeners(self) -> list[ListenerInfo]:
         """The listeners by number."""

@@ -10,6 +10,7 @@ from vport.wireguard.config import PeerSection
 from vport.wireguard.keys import PrivateKey
 from vswitch.changes import (
     AddStation,
+    AdmitPeer,
     Attach,
     Change,
     ChangeFdb,
@@ -25,6 +26,7 @@ from vswitch.changes import (
     LoadPlugin,
     RemoveStation,
     RemoveVlan,
+    RevokePeer,
     UnloadPlugin,
     Unplug,
 )
@@ -36,7 +38,7 @@ from vswitch.config import (
     TreePort,
     WireguardSettings,
 )
-from vswitch.difference import OpenListener, Running, difference, needs_restart
+from vswitch.difference import KeptPort, OpenListener, Running, difference, needs_restart
 from vswitch.fdb import FdbSettings
 from vswitch.guards import AddressLimit
 
@@ -46,6 +48,7 @@ _wg = parse("wg://:51820?lan=10.1.1.1/24")
 assert isinstance(_wg, WireguardLocator)
 WG = _wg
 PEER = PeerSection(public_key=PrivateKey.generate(os.urandom).public, name="laptop", port=7, vlan=Vid(10))
+OTHER_PEER = PeerSection(public_key=PrivateKey.generate(os.urandom).public, name="desk")
 
 
 def changes(before: SwitchSettings, wanted: SwitchSettings, *listeners: OpenListener) -> list[Change]:
@@ -95,23 +98,45 @@ def test_listeners_go_and_come() -> None:
     assert changes(SwitchSettings(), wanted, *running) == [CloseListener(UDP), Listen(OTHER_UDP)]
 
 
-def test_listener_whose_peers_change_is_opened_again_and_what_is_said_of_their_ports_holds() -> None:
+def test_peer_that_changes_goes_and_comes_and_what_is_said_of_its_port_holds() -> None:
     limited = PortSettings(number=7, addresses=AddressLimit(limit=5))
-    before = SwitchSettings(vlans=(Vid(10),), ports=(limited,))
-    listener = OpenListener(locator=WG, peers=(PEER,), kept={7: frozenset({Vid(10)})})
+    before = SwitchSettings(vlans=(Vid(10), Vid(11)), ports=(limited, PortSettings(number=8)))
+    desk = replace(OTHER_PEER, port=8, vlan=Vid(11))
+    listener = OpenListener(
+        locator=WG,
+        peers=(PEER, desk),
+        kept={
+            PEER.public_key: KeptPort(7, frozenset({Vid(10)})),
+            desk.public_key: KeptPort(8, frozenset({Vid(11)})),
+        },
+    )
     changed = replace(PEER, vlan=Vid(20))
-    wanted = SwitchSettings(ports=(limited,), wireguard=(WireguardSettings(listen=WG, peers=(changed,)),))
+    wanted = SwitchSettings(
+        ports=(limited,), wireguard=(WireguardSettings(listen=WG, peers=(changed, desk)),)
+    )
     assert changes(before, wanted, listener) == [
-        CloseListener(WG),
+        RevokePeer(WG, PEER),
         RemoveVlan(Vid(10)),
-        Listen(WG, (changed,)),
+        AdmitPeer(WG, changed),
         LimitAddresses(7, AddressLimit(limit=5)),
+    ]
+
+
+def test_peers_that_are_to_have_certain_ports_come_before_those_that_take_any() -> None:
+    fixed, free = replace(PEER, port=1), OTHER_PEER
+    wanted = SwitchSettings(
+        wireguard=(WireguardSettings(listen=WG, peers=(free, fixed)),), listen=(OTHER_UDP,)
+    )
+    assert changes(SwitchSettings(), wanted, OpenListener(locator=WG)) == [
+        AdmitPeer(WG, fixed),
+        Listen(OTHER_UDP),
+        AdmitPeer(WG, free),
     ]
 
 
 def test_ports_and_vlans_of_peers_that_were_added_by_command_are_theirs() -> None:
     before = SwitchSettings(vlans=(Vid(10), Vid(20)), ports=(PortSettings(number=7),))
-    listener = OpenListener(locator=WG, kept={7: frozenset({Vid(10)})})
+    listener = OpenListener(locator=WG, kept={PEER.public_key: KeptPort(7, frozenset({Vid(10)}))})
     wanted = SwitchSettings(
         listen=(WG,), vlans=(Vid(30),), ports=(PortSettings(number=7, pvid=Vid(30), description="desk"),)
     )

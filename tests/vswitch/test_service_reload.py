@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.vport.links.places import until
 from tests.vswitch.services import ask, running
 from vport.ethernet import Vid
+from vport.links.wireguard_listener import WireguardListener
+from vport.links.wireguard_member import Origin
+from vport.links.wireguard_settings import load_peers
 from vport.locator import Locator, WireguardLocator, parse
 from vport.wireguard.config import PeerSection
 from vport.wireguard.keys import PrivateKey
 from vport.wireguard.settings import Mode
 from vswitch.config import ManagementSettings, PortSettings, SwitchSettings, WireguardSettings
+from vswitch.config_file import read_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,11 +116,18 @@ async def test_peers_are_those_of_the_configuration_and_those_that_commands_adde
         assert names(service) == ["laptop", "guest"]
         assert service.running_settings().vlans == (10, 30)
 
+        (listener,) = service.plugboard.open_listeners
+        assert isinstance(listener, WireguardListener)
+        known = {found.name: found.peer for found in listener.roll}
         await service.reload(both)
-        assert names(service) == ["laptop", "desk", "guest"]
+        assert names(service) == ["laptop", "guest", "desk"]
+        assert (
+            known.items() <= {found.name: found.peer for found in listener.roll}.items()
+        )  # their sessions live
+        assert service.plugboard.open_listeners == [listener]
         await ask(service, "peer/remove desk")
         await service.reload(both)
-        assert names(service) == ["laptop", "desk", "guest"]
+        assert names(service) == ["laptop", "guest", "desk"]
 
         await service.reload(replace(both, wireguard=(), listen=(place,)))
         assert names(service) == ["guest"]
@@ -123,3 +135,53 @@ async def test_peers_are_those_of_the_configuration_and_those_that_commands_adde
         port = service.bridge.ports.get(7)
         assert port is not None
         assert (port.keeper, port.pvid, port.allocatable) == (None, 0, True)
+
+
+async def test_peer_that_was_saved_since_it_was_added_leaves_the_store_and_keeps_its_session(
+    tmp_path: Path,
+) -> None:
+    place = free_place("wg", "?lan=10.1.1.1/24")
+    saved = tmp_path / "saved.toml"
+    async with running(SwitchSettings(listen=(place,))) as service:
+        key = PrivateKey.generate(os.urandom).public.encode()
+        await ask(service, f"peer/add guest {key} vlan=30")
+        (listener,) = service.plugboard.open_listeners
+        assert isinstance(listener, WireguardListener)
+        (guest,) = listener.roll
+        assert stored(listener) == ["guest"]
+        await ask(service, f"config/save {saved}")
+        await service.reload(read_config(saved.read_text(), str(saved)))
+        assert (*listener.roll,) == (guest,)
+        assert guest.origin is Origin.CONFIGURATION
+        await until(lambda: stored(listener) == [])
+
+
+async def test_peer_of_the_configuration_takes_the_name_of_a_stored_one_or_neither_changes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    place = free_place("wg", "?lan=10.1.1.1/24")
+    assert isinstance(place, WireguardLocator)
+    taken, desk = peer("desk", port=7), peer("desk", port=9)
+    async with running(SwitchSettings(listen=(place,))) as service:
+        for name, number in (("desk", 8), ("other", 7)):
+            key = PrivateKey.generate(os.urandom).public.encode()
+            await ask(service, f"peer/add {name} {key} port={number}")
+        (listener,) = service.plugboard.open_listeners
+        assert isinstance(listener, WireguardListener)
+        before = {found.section for found in listener.roll}
+
+        await service.reload(SwitchSettings(wireguard=(WireguardSettings(listen=place, peers=(taken,)),)))
+        assert {found.section for found in listener.roll} == before
+        assert stored(listener) == ["desk", "other"]
+        assert f"peer desk into {place}: port 7 is another's" in caplog.text
+
+        await service.reload(SwitchSettings(wireguard=(WireguardSettings(listen=place, peers=(desk,)),)))
+        assert {(found.name, found.origin, found.profile.number) for found in listener.roll} == {
+            ("desk", Origin.CONFIGURATION, 9),
+            ("other", Origin.STORE, 7),
+        }
+        await until(lambda: stored(listener) == ["other"])
+
+
+def stored(listener: WireguardListener) -> list[str]:
+    return [found.name for found in load_peers(listener.settings.store)]

@@ -12,7 +12,18 @@ from vport.ethernet import MacAddress, Vid
 from vport.impairment import WireSettings
 from vport.locator import Locator, parse
 from vswitch.bridge import Bridge
-from vswitch.changes import Attach, Impair, Listen, LoadPlugin, OuterChange, UnloadPlugin
+from vswitch.changes import (
+    AdmitPeer,
+    Attach,
+    CloseListener,
+    Impair,
+    Listen,
+    LoadPlugin,
+    OuterChange,
+    RevokePeer,
+    UnloadPlugin,
+    Unplug,
+)
 from vswitch.config import PortSettings, StaticStation, SwitchSettings
 from vswitch.control_plane import ControlPlane
 from vswitch.difference import OpenListener, Running, difference
@@ -55,6 +66,13 @@ class Core:
         match change:
             case Listen(locator):
                 self.listening[locator] = change
+            case CloseListener(locator):
+                del self.listening[locator]
+            case AdmitPeer(locator, peer):
+                self.listening[locator] = Listen(locator, (*self.listening[locator].peers, peer))
+            case RevokePeer(locator, peer):
+                others = tuple(one for one in self.listening[locator].peers if one != peer)
+                self.listening[locator] = Listen(locator, others)
             case Impair(number, settings):
                 port = self.port(number)
                 self.impaired.pop(port, None)
@@ -65,10 +83,8 @@ class Core:
                 self.plugins.append(name)
             case UnloadPlugin(name):
                 self.plugins.remove(name)
-            case Attach():
+            case Attach() | Unplug():
                 pass
-            case _:
-                self.listening.pop(change.locator, None)
 
     def port(self, number: int) -> Port:
         found = self.bridge.ports.get(number)
@@ -108,11 +124,15 @@ def as_captured(settings: SwitchSettings) -> SwitchSettings:
 
 
 def comparable(settings: SwitchSettings) -> SwitchSettings:
-    """Leave out the order in which listeners were opened and plugins loaded."""
+    """Leave out the order in which listeners were opened, peers admitted and plugins loaded."""
+    wireguard = [
+        replace(one, peers=tuple(sorted(one.peers, key=lambda peer: peer.public_key.raw)))
+        for one in settings.wireguard
+    ]
     return replace(
         settings,
         listen=tuple(sorted(settings.listen, key=str)),
-        wireguard=tuple(sorted(settings.wireguard, key=lambda one: str(one.listen))),
+        wireguard=tuple(sorted(wireguard, key=lambda one: str(one.listen))),
         plugins=tuple(sorted(settings.plugins)),
     )
 

@@ -76,4 +76,4 @@ class Member:
     @property
     def name(self) -> str:
         """What people call it, or its key where they call it nothing."""
-        return self.section.name or self.section.public_key.encode()
+        return self.section.label

@@ -77,21 +77,25 @@ class Roll:
         for section in load_peers(store):
             holder = self.members.get(section.public_key) or operators.get(section.name)
             if holder is not None:
-                self._unwritten.set()
-                is_same = holder.section.public_key == section.public_key
-                logger.log(
-                    logging.INFO if is_same else logging.WARNING,
-                    "%s: peer %s leaves this file: it stands in %s%s, and that holds",
-                    store,
-                    holder.name,
-                    holder.origin,
-                    "" if is_same else " with another key",
-                )
+                self._overruled(section, holder)
                 continue
             try:
                 self._admit(section, Origin.STORE)
             except SettingsError as error:
                 raise SettingsError(f"{store}: peer {section.name}: {error}") from None
+
+    def _overruled(self, section: PeerSection, holder: Member) -> None:
+        """See that a stored peer leaves the store, since the operator names ``holder``."""
+        self._unwritten.set()
+        is_same = holder.section.public_key == section.public_key
+        logger.log(
+            logging.INFO if is_same else logging.WARNING,
+            "%s: peer %s leaves this file: it stands in %s%s, and that holds",
+            self._settings.store,
+            holder.name,
+            holder.origin,
+            "" if is_same else " with another key",
+        )
 
     # --- ports ---
 
@@ -160,6 +164,46 @@ class Roll:
             if section.name and self.find(section.name) is not None:
                 raise SettingsError(f"there is a peer {section.name} already")
             return await self._enter(section)
+
+    async def configure(self, section: PeerSection) -> None:
+        """Admit a peer that the switch's configuration names by now; its word holds over the store's.
+
+        Raises:
+            SettingsError: its key or address is another's; nothing was changed.
+            RefusedError: its port is another's, or none is free; nothing was changed.
+        """
+        async with self._change():
+            stored = [one for one in self if one.origin is Origin.STORE and _is_overruled(one, section)]
+            if [one.as_it_is() for one in stored] == [section]:  # it was saved since it was added
+                (member,) = stored
+                member.origin = Origin.CONFIGURATION
+            else:
+                member = self._let_in_place_of(stored, section)
+            for one in stored:
+                self._overruled(one.section, member)
+
+    def _let_in_place_of(self, stored: list[Member], section: PeerSection) -> Member:
+        for one in stored:
+            self._dismiss(one, "the configuration names it")
+        try:
+            member = self._admit(section, Origin.CONFIGURATION)
+            try:
+                self._reserve(member)
+            except RefusedError:
+                self._dismiss(member, "there is no port for it")
+                raise
+        except (SettingsError, RefusedError):
+            for one in stored:
+                self._reserve(self._admit(one.section, Origin.STORE))
+            raise
+        return member
+
+    async def withdraw(self, key: PublicKey) -> None:
+        """Revoke a peer that the switch's configuration no longer names; nothing happens if it is out."""
+        async with self._change():
+            member = self.members.get(key)
+            if member is not None and member.origin is Origin.CONFIGURATION:
+                self._dismiss(member, "the configuration no longer names it")
 
     async def replace_key(self, member: Member, section: PeerSection) -> Member:
         """Let another key take the place of an invitation's, with its name and its port; give the new peer.
@@ -284,3 +328,9 @@ class Roll:
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self.members.values())
+
+
+def _is_overruled(stored: Member, section: PeerSection) -> bool:
+    """Whether a stored peer goes where the operator names ``section``: it has its key, or its name."""
+    own = stored.section
+    return own.public_key == section.public_key or (own.name != "" and own.name == section.name)

@@ -62,6 +62,11 @@ class PeerSection:
     expires: int = 0
 
     @property
+    def label(self) -> str:
+        """What people call it, or its key where they call it nothing."""
+        return self.name or self.public_key.encode()
+
+    @property
     def carries(self) -> Mode:
         """What it carries. Where the file does not say, a peer with addresses is a stock client."""
         return self.mode or (Mode.IP if self.allowed_ips else Mode.ETHERNET)
