@@ -36,6 +36,8 @@ from vport.virtio_net import (
 )
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from vport.ethernet import Buffer
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "from_tap",
     "join",
     "plain",
+    "plain_or_discard",
     "sendable",
 ]
 
@@ -109,6 +112,17 @@ def plain(train: Train) -> Train:
         else:
             train.cut = _finished(train.data, train.offload)
     return train.cut
+
+
+def plain_or_discard(train: Train, discards: Counter[str]) -> Train | None:
+    """Give the frames of a train as ``plain`` does; None, counted in ``discards``, where it is malformed."""
+    if train.offload is None:
+        return train
+    try:
+        return plain(train)
+    except FrameError:
+        discards["malformed"] += train.count
+        return None
 
 
 def sendable(train: Train, *, slices: bool) -> Train:

@@ -1,4 +1,4 @@
-"""Binding UDP sockets to what an operator asked for, with advice where that cannot be."""
+"""Binding sockets to what an operator asked for, with advice where that cannot be."""
 
 from __future__ import annotations
 
@@ -68,21 +68,23 @@ def _bound(
     except OSError as error:
         if sock is not None:
             sock.close()
-        raise LinkError(f"{name}: {advice(address, error)}") from error
+        raise LinkError(f"{name}: {advice('UDP', address, error)}") from error
     return sock
 
 
-def advice(address: SocketAddress, error: OSError) -> str:
-    """Say what is wrong with an address and what to do about it."""
+def advice(protocol: str, address: SocketAddress, error: OSError) -> str:
+    """Say what is wrong with an address for ``protocol``, UDP or TCP, and what to do about it."""
+    port = address[1]
     match error.errno:
         case errno.EADDRINUSE:
             return (
-                f"UDP port {address[1]} is in use by another program (ss -lunp shows which); "
+                f"{protocol} port {port} is in use by another program (ss -l{protocol[0].lower()}np shows "
+                "which); "
                 "stop it or choose another port"
             )
         case errno.EADDRNOTAVAIL:
             return f"{address[0]} is no address of this machine (ip address lists them)"
         case errno.EACCES | errno.EPERM:
-            return f"no permission for UDP port {address[1]}: below 1024 it takes root; choose a higher one"
+            return f"no permission for {protocol} port {port}: below 1024 it takes root; choose a higher one"
         case _:
-            return f"cannot listen: {os.strerror(error.errno or 0)}"
+            return f"cannot listen: {error.strerror or os.strerror(error.errno or 0)}"

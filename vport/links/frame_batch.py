@@ -17,6 +17,7 @@ import numpy as np
 
 from vport.ethernet import HEADER_SIZE
 from vport.links.mmsg import IOVEC, MMSGHDR, Calls, address_of
+from vport.offload import plain_or_discard
 from vport.train import Train
 
 if TYPE_CHECKING:
@@ -207,6 +208,35 @@ class FrameOutbox:
             at += count
             lengths[at - 1] = len(array) - (count - 1) * size
         return total, kept
+
+
+class FrameSender:
+    """Gathers trains for one far end, and sends their frames at once.
+
+    Args:
+        outbox: sends.
+        sock: connected to the far end.
+        discards: what cannot be sent, by reason.
+    """
+
+    def __init__(self, outbox: FrameOutbox, sock: socket.socket, discards: Counter[str]) -> None:
+        self._outbox = outbox
+        self._sock = sock
+        self._discards = discards
+        self._waiting: list[Train] = []
+
+    def add(self, train: Train) -> None:
+        """Take a train, lent until ``flush``."""
+        frames = plain_or_discard(train, self._discards)
+        if frames is not None:
+            self._waiting.append(frames)
+
+    def flush(self) -> None:
+        """Send what was taken; what the socket has no room for is discarded."""
+        waiting = self._waiting
+        if waiting:
+            self._waiting = []
+            self._outbox.send(self._sock, waiting, self._discards)
 
 
 def _send_one(sock: socket.socket, frame: Buffer, discards: Counter[str]) -> OSError | None:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from vport.errors import FrameError, RemoteProtocolError
+from vport.errors import RemoteProtocolError
 from vport.framing import FrameReader, Framing, frame_train
 from vport.links.readiness import notify_closing, serve_readable
 from vport.links.reconnecting import Session, reason_of
-from vport.offload import plain
+from vport.offload import plain_or_discard
 from vport.train import Train
 
 if TYPE_CHECKING:
@@ -70,17 +70,14 @@ class FrameStream(Session):
         if self._queued + len(train.data) > QUEUE_MAXIMUM:
             self._discards["queue-full"] += train.count
             return
-        if train.offload is not None:
-            try:
-                train = plain(train)
-            except FrameError:
-                self._discards["malformed"] += train.count
-                return
-        if self._by_frame and len(train.data) > train.frame_size:
-            for frame in train.frames():
+        frames = plain_or_discard(train, self._discards)
+        if frames is None:
+            return
+        if self._by_frame and len(frames.data) > frames.frame_size:
+            for frame in frames.frames():
                 self._enqueue(Train(frame, len(frame)))
         else:
-            self._enqueue(train)
+            self._enqueue(frames)
 
     def _enqueue(self, train: Train) -> None:
         piece = frame_train(self._framing, train, self._discards)

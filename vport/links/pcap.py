@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from vport.errors import FrameError, LinkError
+from vport.errors import LinkError
 from vport.links.base import Link
 from vport.links.capture_files import open_capture, open_fifo
 from vport.links.write_queue import WriteQueue
-from vport.offload import plain
+from vport.offload import plain_or_discard
 from vport.pcapng import file_header, fitting, packet_blocks, statistics_block
 
 if TYPE_CHECKING:
@@ -84,16 +84,14 @@ class PcapLink(Link):
         if self._queue.waiting + train.wire_bytes > QUEUE_MAXIMUM:
             self.discards["queue-full"] += train.count
             return
-        try:
-            train = plain(train)
-        except FrameError:
-            self.discards["malformed"] += train.count
+        frames = plain_or_discard(train, self.discards)
+        if frames is None:
             return
-        blocks = packet_blocks(train, time.time_ns(), self._locator.snaplen)
+        blocks = packet_blocks(frames, time.time_ns(), self._locator.snaplen)
         if self._limit and self._size + len(blocks) > self._limit - _STATISTICS_SIZE:
-            self._append_last(blocks, train.count)
+            self._append_last(blocks, frames.count)
         else:
-            self._frames += train.count
+            self._frames += frames.count
             self._append(blocks)
 
     def _append_last(self, blocks: bytes, count: int) -> None:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from vport.errors import FrameError
 from vport.links.base import Link
-from vport.offload import plain
+from vport.offload import plain_or_discard
 from vport.train import Train
 
 if TYPE_CHECKING:
@@ -71,13 +70,11 @@ class SimulatedLink(Link):
         if self._is_closed:
             self.discards["closed"] += train.count
             return
-        try:
-            frames = plain(train).frames()
-        except FrameError:
-            self.discards["malformed superframe"] += 1
+        frames = plain_or_discard(train, self.discards)
+        if frames is None:
             return
         now = trio.current_time()
-        for frame in frames:
+        for frame in frames.frames():
             answers = self._station.receive(frame, now)
             if answers:
                 self._enqueue(answers)

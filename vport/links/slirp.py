@@ -128,7 +128,7 @@ class SlirpLink(Link):
         try:
             whole = train if train.offload is None else _without_offload(train)
         except FrameError:
-            self.discards["malformed superframe"] += 1
+            self.discards["malformed"] += train.count
             return
         step = whole.frame_size * ACCEPT_EVERY
         view = self._multiply_offers(whole)

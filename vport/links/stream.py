@@ -6,9 +6,7 @@ Unix socket has the permissions of its file. A client connects again when the fa
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import socket
 from collections import Counter
 from contextlib import suppress
@@ -19,6 +17,7 @@ import trio
 from vport.errors import LinkError, RefusedError
 from vport.framing import QEMU
 from vport.links.base import Accept, Attachment, Link, Listener, Sink
+from vport.links.binding import advice
 from vport.links.datagrams import format_address, is_unsupported_family
 from vport.links.frame_batch import raise_send_buffer
 from vport.links.frame_stream import FrameStream
@@ -235,7 +234,7 @@ async def open_stream_listener(locator: TcpLocator | UnixLocator) -> StreamListe
     try:
         sock = await _listen(locator)
     except OSError as error:
-        raise LinkError(f"{locator}: {_advice(locator, error)}") from error
+        raise LinkError(f"{locator}: {advice('TCP', (locator.host, locator.port), error)}") from error
     return StreamListener(sock, locator.scheme, f"tcp://{format_address(sock.getsockname())}", None)
 
 
@@ -264,19 +263,3 @@ def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _advice(locator: TcpLocator, error: OSError) -> str:
-    """Say what is wrong with an address and what to do about it."""
-    match error.errno:
-        case errno.EADDRINUSE:
-            return (
-                f"TCP port {locator.port} is in use by another program (ss -ltnp shows which); "
-                "stop it or choose another port"
-            )
-        case errno.EADDRNOTAVAIL:
-            return f"{locator.host} is no address of this machine (ip address lists them)"
-        case errno.EACCES | errno.EPERM:
-            return f"no permission for TCP port {locator.port}: below 1024 it takes root; choose a higher one"
-        case _:
-            return f"cannot listen: {error.strerror or os.strerror(error.errno or 0)}"

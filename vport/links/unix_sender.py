@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from vport.errors import FrameError
 from vport.links.frame_batch import raise_send_buffer
 from vport.links.reconnecting import reason_of
-from vport.offload import plain
+from vport.offload import plain_or_discard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,13 +67,10 @@ class Sender:
 
     def transmit(self, train: Train) -> None:
         """Send the frames of ``train``, or queue or discard them."""
-        if train.offload is not None:
-            try:
-                train = plain(train)
-            except FrameError:
-                self._discards["malformed"] += train.count
-                return
-        for frame in train.frames():
+        frames = plain_or_discard(train, self._discards)
+        if frames is None:
+            return
+        for frame in frames.frames():
             if not self._queue and self._send(frame):
                 continue
             if not self._can_wait or self._queued + len(frame) > QUEUE_MAXIMUM:

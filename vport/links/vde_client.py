@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from vport.errors import FrameError, LinkError, RemoteProtocolError, SettingsError
-from vport.links.frame_batch import FrameInbox, FrameOutbox, find_calls, raise_send_buffer
+from vport.errors import LinkError, RemoteProtocolError, SettingsError
+from vport.links.frame_batch import FrameInbox, FrameOutbox, FrameSender, find_calls, raise_send_buffer
 from vport.links.readiness import notify_closing, serve_readable
 from vport.links.reconnecting import ReconnectingLink, Session
 from vport.links.vde_directory import ROOT_DIRECTORY, USER_DIRECTORY
 from vport.locator import VdeLocator, parse
-from vport.offload import plain
 from vport.unix_files import PATH_MAX, group_id
 from vport.vde_protocol import SOCKADDR_SIZE, Request, decode_sockaddr, encode_request
 
@@ -99,25 +98,15 @@ class VdeSession(Session):
         self._sock = sock
         self._discards = discards
         self._inbox = FrameInbox(calls)
-        self._outbox = FrameOutbox(calls)
-        self._waiting: list[Train] = []
+        self._sender = FrameSender(FrameOutbox(calls), sock, discards)
 
     def transmit(self, train: Train) -> None:
         """Gather ``train`` until ``flush``."""
-        if train.offload is not None:
-            try:
-                train = plain(train)
-            except FrameError:
-                self._discards["malformed"] += train.count
-                return
-        self._waiting.append(train)
+        self._sender.add(train)
 
     def flush(self) -> None:
         """Send what was gathered; what the switch's socket has no room for is discarded."""
-        waiting = self._waiting
-        if waiting:
-            self._waiting = []
-            self._outbox.send(self._sock, waiting, self._discards)
+        self._sender.flush()
 
     async def carry(self, sink: Sink) -> str:
         """Deliver what the switch sends until it hangs up."""

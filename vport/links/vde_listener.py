@@ -23,12 +23,11 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from vport.errors import FrameError, LinkError, RefusedError, RemoteProtocolError, SettingsError
+from vport.errors import LinkError, RefusedError, RemoteProtocolError, SettingsError
 from vport.links.base import Accept, Attachment, Link, Listener, Sink
-from vport.links.frame_batch import FrameInbox, FrameOutbox, find_calls, raise_send_buffer
+from vport.links.frame_batch import FrameInbox, FrameOutbox, FrameSender, find_calls, raise_send_buffer
 from vport.links.readiness import notify_closing, serve_readable
 from vport.links.vde_directory import ControlDirectory
-from vport.offload import plain
 from vport.rate_limit import RateLimit
 from vport.vde_protocol import REQUEST_MAXIMUM, Request, decode_request, encode_sockaddr, needed_size
 
@@ -68,25 +67,15 @@ class VdeClientLink(Link):
         self.path = ""
         self.attachment: Attachment
         self._listener = listener
-        self._outbox = listener.outbox
-        self._waiting: list[Train] = []
+        self._sender = FrameSender(listener.outbox, sock, self.discards)
 
     def transmit(self, train: Train) -> None:
         """Gather ``train`` until ``flush``."""
-        if train.offload is not None:
-            try:
-                train = plain(train)
-            except FrameError:
-                self.discards["malformed"] += train.count
-                return
-        self._waiting.append(train)
+        self._sender.add(train)
 
     def flush(self) -> None:
         """Send what was gathered; what the client's socket has no room for is discarded."""
-        waiting = self._waiting
-        if waiting:
-            self._waiting = []
-            self._outbox.send(self.sock, waiting, self.discards)
+        self._sender.flush()
 
     async def run(self, sink: Sink, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Not for a client: ``VdeListener.serve`` delivers what it sends."""

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from vport import offload
-from vport.errors import FrameError, LinkError
+from vport.errors import LinkError
 from vport.ethernet import HEADER_SIZE, is_multicast
 from vport.links.base import Link
 from vport.links.datagrams import (
@@ -34,6 +33,7 @@ from vport.links.datagrams import (
 from vport.links.postbox import open_postbox
 from vport.links.readiness import notify_closing, serve_readable
 from vport.locator.udp import is_group
+from vport.offload import plain_or_discard
 from vport.train import runs
 from vport.vxlan import StationTable, decapsulate, encapsulate, encode_header, learn_all
 
@@ -224,10 +224,8 @@ class VxlanLink(Link):
         if self._is_closed:
             self.discards["closed"] += train.count
             return
-        try:
-            frames = offload.plain(train)
-        except FrameError:
-            self.discards["malformed"] += train.count
+        frames = plain_or_discard(train, self.discards)
+        if frames is None:
             return
         now = time.monotonic()
         for run in runs(frames):

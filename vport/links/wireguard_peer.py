@@ -229,13 +229,11 @@ class IpPeer(PeerLink):
 
     def transmit(self, train: Train) -> None:
         """Let the station have the frames: it answers some, and gives packets for the client."""
-        try:
-            frames = offload.plain(train).frames()
-        except FrameError:
-            self.discards["malformed"] += 1
+        frames = offload.plain_or_discard(train, self.discards)
+        if frames is None:
             return
         now = self._socket.now()
-        for frame in frames:
+        for frame in frames.frames():
             answers, packets = self.host.receive_frame(frame, now)
             self._packets += packets
             self._deliver(answers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,9 +11,10 @@ import trio
 from scapy.layers.dhcp import BOOTP
 from scapy.layers.dns import DNS
 from scapy.layers.l2 import ARP, Ether
-from trio_util import periodic
 
 from tests.vport.dhcp.clients import SERVER, frame, query_frame
+from tests.vport.links.places import until
+from tests.vport.links.wire import Wire
 from vport.errors import LinkError
 from vport.ethernet import format_mac
 from vport.links import open_link
@@ -22,46 +22,9 @@ from vport.links.dhcp import MAX_QUEUED_BYTES, DhcpLink
 from vport.train import Train, lone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 POOL = "dhcp://10.1.1.0/24?pool=10.1.1.100-10.1.1.103"
-
-
-class Wire:
-    """A sink that keeps what it is given and wakes who waits for it."""
-
-    def __init__(self) -> None:
-        self.trains: list[Train] = []
-        self.arrived = trio.Event()
-
-    def deliver(self, train: Train) -> None:
-        self.trains.append(train.copy())
-        self.arrived.set()
-
-    def flush(self) -> None:
-        """Nothing is lent: every train was copied."""
-
-    async def until(self, layer: Any) -> Any:
-        """Wait for a frame with a layer; give the first and forget all."""
-        with trio.fail_after(5):
-            while True:
-                for train in self.trains:
-                    for one in train.frames():
-                        if layer in Ether(bytes(one)):
-                            self.trains = []
-                            return Ether(bytes(one))
-                self.arrived = trio.Event()
-                await self.arrived.wait()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something outside of Trio to be true."""
-    with trio.fail_after(5):
-        async with aclosing(periodic(0.01)) as ticks:
-            async for _ in ticks:
-                if condition():
-                    return
 
 
 async def opened(text: str) -> DhcpLink:
@@ -73,11 +36,11 @@ async def opened(text: str) -> DhcpLink:
 async def lease(link: DhcpLink, wire: Wire, number: int, **more: Any) -> str:
     """Go through the whole exchange; give the address."""
     link.transmit(lone(frame(number, "discover", **more)))
-    offer = await wire.until(BOOTP)
+    offer = await wire.take(BOOTP)
     link.transmit(
         lone(frame(number, "request", requested_addr=offer[BOOTP].yiaddr, server_id=SERVER, **more))
     )
-    address: str = (await wire.until(BOOTP))[BOOTP].yiaddr
+    address: str = (await wire.take(BOOTP))[BOOTP].yiaddr
     return address
 
 
@@ -88,7 +51,7 @@ async def test_server_announces_itself_and_hands_out_addresses(
     wire = Wire()
     with await opened(POOL) as link:
         await nursery.start(link.run, wire)
-        assert (await wire.until(ARP))[ARP].psrc == SERVER
+        assert (await wire.take(ARP))[ARP].psrc == SERVER
 
         assert await lease(link, wire, 1, hostname=b"alpha") == "10.1.1.100"
 
@@ -160,7 +123,7 @@ async def test_unreachable_name_server_is_a_server_failure(nursery: trio.Nursery
         link.transmit(lone(query.replace(bytes.fromhex("0200000000fe"), link.station or b"")))
 
         with trio.fail_after(8):
-            answer = (await wire.until(DNS))[DNS]
+            answer = (await wire.take(DNS))[DNS]
 
     assert (answer.rcode, answer.ra) == (2, 1)
 

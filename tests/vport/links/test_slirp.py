@@ -18,6 +18,7 @@ from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6ND_RS, IPv6
 from scapy.layers.l2 import ARP, Ether
 
 from tests.system.lan_parts import require_slirp
+from tests.vport.links.wire import Wire
 from vport.errors import LinkError, SettingsError
 from vport.forwards import HostEnd, HostForward
 from vport.libslirp import load, version
@@ -40,34 +41,6 @@ TO_ROUTER = Ether(src=STATION, dst=ROUTER)
 @pytest.fixture(autouse=True)
 def library() -> None:
     require_slirp()
-
-
-class Wire:
-    """A sink that keeps what it is given and wakes who waits for it."""
-
-    def __init__(self) -> None:
-        self.trains: list[Train] = []
-        self.arrived = trio.Event()
-
-    def deliver(self, train: Train) -> None:
-        self.trains.append(train.copy())
-        self.arrived.set()
-
-    def flush(self) -> None:
-        """Nothing is lent: every train was copied."""
-
-    def frames(self) -> list[Any]:
-        return [Ether(bytes(frame)) for train in self.trains for frame in train.frames()]
-
-    async def until(self, layer: Any) -> Any:
-        """Wait for a frame with a layer; give the first."""
-        with trio.fail_after(5):
-            while True:
-                for frame in self.frames():
-                    if layer in frame:
-                        return frame
-                self.arrived = trio.Event()
-                await self.arrived.wait()
 
 
 def locator(query: str = "") -> SlirpLocator:

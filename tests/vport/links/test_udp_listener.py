@@ -445,6 +445,6 @@ async def test_name_is_bound_where_it_resolves_to() -> None:
 def test_low_port_without_permission_is_said_with_what_to_do() -> None:
     error = PermissionError(errno.EACCES, "Permission denied")
 
-    text = advice(("", 99), error)
+    text = advice("UDP", ("", 99), error)
 
     assert text == "no permission for UDP port 99: below 1024 it takes root; choose a higher one"
