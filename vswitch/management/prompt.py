@@ -28,6 +28,7 @@ from prompt_toolkit.completion import Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, InMemoryHistory
 from prompt_toolkit.input.vt100 import Vt100Input
+from prompt_toolkit.utils import is_dumb_terminal
 
 from vport.errors import LinkError, SettingsError
 from vswitch.management.client import Answer, Farewell
@@ -186,8 +187,11 @@ class Prompt:
             self._show_above()
 
     def show(self) -> None:
-        """Have ``show`` called, above the line if one is being typed. Called in Trio's thread."""
-        if not self._is_reading:
+        """Have ``show`` called, above the line if one is being typed. Called in Trio's thread.
+
+        A terminal that cannot move its cursor (``TERM=dumb``) has no line to print above.
+        """
+        if not self._is_reading or is_dumb_terminal():
             self._show()
         elif not self._to_show:
             self._to_show = True  # before we look for the loop: it may be about to begin
@@ -239,7 +243,8 @@ class Console:
         self._prompt: Prompt | None = None
         self._watcher: Watcher | None = None
         self._held: deque[Notice] = deque(maxlen=_HELD_MAX)  # of messages, until they can be shown
-        self._left_out = 0
+        self._overflow = 0  # messages left out; counted in Trio's thread
+        self._told = 0  # of them, those of which that was said
 
     async def run(self) -> int:
         """Carry out what is typed until the operator or the switch leaves; give the exit status.
@@ -252,7 +257,7 @@ class Console:
         entries = [*parse_help(answer.lines if isinstance(answer, Answer) else ()), *CONSOLE_COMMANDS]
         completer = SwitchCompleter(entries, self._lookup)
         message = f"vswitch[{self._connection.path}]: "
-        self._prompt = Prompt(message, completer, open_history(history_path()), self._show_held)
+        self._prompt = Prompt(message, completer, open_history(history_path()), self.show_held)
         with keys_as_pressed(sys.stdin.fileno()):
             self._print(greeting.lines)
             async with trio.open_nursery() as nursery:
@@ -271,7 +276,7 @@ class Console:
 
     def notice(self, notice: Notice) -> None:
         """Show a message that came unasked: above the line, or after what is watched if something is."""
-        self._left_out += len(self._held) == _HELD_MAX
+        self._overflow += len(self._held) == _HELD_MAX
         self._held.append(notice)
         if self._watcher is None and self._prompt is not None:
             self._prompt.show()
@@ -314,19 +319,23 @@ class Console:
             self._watcher = None
         if complaint is not None:
             self._print([complaint])
-        self._show_held()
+        self.show_held()
 
     def _print(self, lines: Iterable[str]) -> None:
         for line in lines:
             self._write(line)
         sys.stdout.flush()
 
-    def _show_held(self) -> None:
-        """Show the messages that have come; in the editor's thread while a line is being typed."""
-        left_out, self._left_out = self._left_out, 0
+    def show_held(self) -> None:
+        """Show the messages that have come; in the editor's thread while a line is being typed.
+
+        Those that come meanwhile wait for the next call, so that keys have their turn.
+        """
+        count, left_out = len(self._held), self._overflow - self._told
         if left_out:
+            self._told += left_out
             self._write(f"** {left_out} messages left out: they came faster than they can be shown")
-        while self._held:
+        for _ in range(count):
             self._show_notice(self._held.popleft())
 
     def _lookup(self, command: str) -> Iterable[str]:
