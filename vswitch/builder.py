@@ -24,6 +24,8 @@ from vswitch.difference import KeptPort, OpenListener
 from vswitch.state import Opened, capture_peer, change_core
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vport.links.base import Listener
     from vport.links.wireguard_roll import Roll
     from vport.locator import Locator
@@ -146,7 +148,9 @@ class Builder:
             case RevokePeer(locator, peer):
                 await self._roll(locator).withdraw(peer.public_key)
             case AdmitPeer(locator, peer):
-                await self._roll(locator).configure(peer)
+                await self._roll(locator).configure(
+                    peer, lambda member: capture_peer(member.as_it_is(), self._bridge)
+                )
             case LoadPlugin(name):
                 await self._load(name)
             case UnloadPlugin(name):
@@ -174,7 +178,7 @@ class Builder:
         except CommandError as error:
             raise SettingsError(error.detail) from None
 
-    async def try_all(self, changes: list[Change]) -> int:
+    async def try_all(self, changes: Sequence[Change]) -> int:
         """Carry out what can be, log what is done and why the rest cannot be; give how many failed."""
         failed = 0
         for change in changes:

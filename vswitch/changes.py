@@ -265,3 +265,6 @@ OuterChange = (
     Attach | Unplug | Listen | CloseListener | RevokePeer | AdmitPeer | LoadPlugin | UnloadPlugin | Impair
 )
 Change = CoreChange | OuterChange
+
+Departure = UnloadPlugin | Unplug | CloseListener | RevokePeer
+"""What goes, before anything else is changed: it takes its time, in which commands may change more."""

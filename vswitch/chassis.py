@@ -19,7 +19,6 @@ from vswitch.events import (
     PortRemoved,
 )
 from vswitch.fdb import Fdb, FdbSettings
-from vswitch.guards.mac_limit import MacLimit, limit_of
 from vswitch.ports import DEFAULT_PORT_LIMIT, NO_VLAN, Endpoint, Port, PortTable
 from vswitch.topology_events import OpenCause, PortOpened, PortShutDown
 from vswitch.vlan import DEFAULT_VID, Stale, Vlan
@@ -99,33 +98,38 @@ class Chassis:
         Raises:
             RefusedError: the port is in use or kept for another, or none is free.
         """
-        port = self.ports.get(profile.number) if profile.number is not None else None
+        number = self._number_to_keep() if profile.number is None else profile.number
+        port = self.ports.get(number)
         if port is None:
-            port = self.create_port(profile.number, allocatable=False)
+            port = self.create_port(number, allocatable=False)
         elif port.keeper is not None or port.endpoints:
             raise RefusedError(f"port {port.number} is another's")
         port.allocatable = False
         for vid in {profile.pvid, *profile.tagged} - self.vlans.keys():
             self.create_vlan(vid)
+        for vid in port.tagged.difference(profile.tagged):
+            self.remove_tagged(port, vid)
         self.set_pvid(port, profile.pvid)
         for vid in profile.tagged:
             self.add_tagged(port, vid)
-        limit = limit_of(profile)
-        if limit is not None:
-            port.mac_limit = MacLimit(limit)
         if profile.station is not None:
             self.owners[profile.station] = port
-        port.keeper = replace(profile, number=port.number)
+        port.keep_for(replace(profile, number=port.number))
         return port
+
+    def _number_to_keep(self) -> int:
+        """Find a number of which nothing is said; where all ports exist, one that anybody may be given."""
+        try:
+            return self.ports.unused_number()
+        except RefusedError:
+            return self.create_port().number
 
     def release(self, port: Port) -> None:
         """Make a port that was reserved anybody's; nothing must be plugged in."""
         assert not port.endpoints
         if port.keeper is not None and port.keeper.station is not None:
             del self.owners[port.keeper.station]
-        if port.keeper is not None and limit_of(port.keeper) is not None:
-            port.mac_limit = None
-        port.keeper = None
+        port.keep_for(None)
         self.set_pvid(port, DEFAULT_VID)
         for vid in list(port.tagged):
             self.remove_tagged(port, vid)

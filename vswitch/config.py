@@ -28,9 +28,6 @@ DEFAULT_PRIORITY: Final = 0x8000  # of a bridge (802.1Q-2018 table 13-2)
 PRIORITY_MAX: Final = 0xFFFF
 _NO_TAG: Final = Vid(0)  # VLAN 0: every new port is in it, without a tag
 
-InconsistentSettingsError = PlacedError
-"""Settings that are right one by one contradict each other; ``path`` says which one is complained of."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManagementSettings:
@@ -187,4 +184,4 @@ class SwitchSettings:
         if not 0 <= self.priority <= PRIORITY_MAX:
             raise SettingsError(f"priority {self.priority} is not from 0 to {PRIORITY_MAX}")
         for path, text in contradictions(self):
-            raise InconsistentSettingsError(path, text)
+            raise PlacedError(path, text)

@@ -42,9 +42,10 @@ what is as where nothing is said is not written.
 
 from __future__ import annotations
 
+import os.path
 import re
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import tomli_w
 
@@ -75,9 +76,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vport.locator import Locator
-
-T = TypeVar("T")
-D = TypeVar("D")
 
 _HEADING: Final = "# Written by vswitch (config/save); to be read with vswitch --config.\n\n"
 _HASH_KEYS: Final = {
@@ -157,7 +155,7 @@ def _read_plugin(value: object) -> str:
     name = word(value)
     if (name.endswith(".py") or "/" in name) and not name.startswith("/"):
         raise SettingsError(f"must be a plugin's name or the absolute path of its file, not {shown(name)}")
-    return name
+    return os.path.normpath(name) if "/" in name else name
 
 
 def _read_hash(value: object) -> FdbSettings:

@@ -114,7 +114,6 @@ def difference(running: Running, wanted: SwitchSettings) -> list[Change]:
         *(one for one in admitted if one.peer.port is not None),
         *opening,
         *(one for one in admitted if one.peer.port is None),
-        *_limits(before, wanted, are_kept_anew=bool(admitted) or any(one.peers for one in opening)),
         *attached,
     ]
 
@@ -222,8 +221,8 @@ def _ports(
             core = replace(core, pvid=usual.pvid, tagged=usual.tagged, allocatable=usual.allocatable)
         if core != _core_of(known) or number not in present:
             yield ChangePort(core)
-        if settings.addresses is None and known.addresses is not None:
-            yield LimitAddresses(number, None)
+        if settings.addresses != known.addresses:
+            yield LimitAddresses(number, settings.addresses)
         if settings.impairment != known.impairment:
             yield Impair(number, settings.impairment)
 
@@ -231,15 +230,6 @@ def _ports(
 def _core_of(port: PortSettings) -> PortSettings:
     """Give what ``ChangePort`` is about."""
     return replace(port, tagged=tuple(sorted(port.tagged)), attach=(), addresses=None, impairment=None)
-
-
-def _limits(before: SwitchSettings, wanted: SwitchSettings, *, are_kept_anew: bool) -> Iterator[Change]:
-    """Limit addresses, after whoever is given a port of his own has had his say."""
-    present = {port.number: port.addresses for port in before.ports}
-    for port in wanted.ports:
-        limit = port.addresses
-        if limit is not None and (are_kept_anew or limit != present.get(port.number)):
-            yield LimitAddresses(port.number, limit)
 
 
 def _vlans_that_go(

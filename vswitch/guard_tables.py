@@ -38,7 +38,7 @@ from vswitch.guards import (
 )
 from vswitch.guards.mac_limit import LIMIT_MAX as ADDRESSES_MAX
 from vswitch.guards.port_guards import PortGuards
-from vswitch.guards.settings import RECOVERY_MAX
+from vswitch.guards.recovery import RECOVERY_MAX
 from vswitch.guards.storm_control import LIMIT_MAX as STORM_MAX
 
 if TYPE_CHECKING:

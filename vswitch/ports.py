@@ -105,13 +105,15 @@ class Port:
         guards: what the operator wants the port guarded against.
         shut: why a guard keeps it from carrying anything, None while none does.
         storm: limits what it may flood, None for no limit.
-        mac_limit: limits the addresses that may come in, None for no limit.
+        addresses: what the operator says of the addresses that may come in, None for nothing.
+        mac_limit: limits them: as the operator says, or as the keeper asks for; None for no limit.
         incoming: where received frames go through before the relay, None for nowhere (``impaired_ports``).
         outgoing: the same for frames on their way to the links.
     """
 
     __slots__ = (
         "access",
+        "addresses",
         "allocatable",
         "counters",
         "description",
@@ -141,6 +143,7 @@ class Port:
         self.guards = PortGuards()
         self.shut: Shut | None = None
         self.storm: StormControl | None = None
+        self.addresses: AddressLimit | None = None
         self.mac_limit: MacLimit | None = None
         self.incoming: Sink | None = None
         self.outgoing: Sink | None = None
@@ -161,8 +164,14 @@ class Port:
 
     def limit_addresses(self, said: AddressLimit | None) -> None:
         """Limit the addresses that may come in as the operator says, or as the keeper asks for."""
+        self.addresses = said
         settings = settings_in_force(self.keeper, said)
         self.mac_limit = None if settings is None else MacLimit(settings)
+
+    def keep_for(self, keeper: PortProfile | None) -> None:
+        """Keep the port for whom a profile describes, or for nobody; what the operator says holds."""
+        self.keeper = keeper
+        self.limit_addresses(self.addresses)
 
     def transmit(self, train: Train, unflushed: dict[object, Link | Sink]) -> None:
         """Count ``train`` and hand it to every endpoint's link.

@@ -91,11 +91,11 @@ async def _reload_on_hangup(
                 logger.info("SIGHUP: there is neither a configuration file nor an rcfile")
                 continue
             program.supervisor.reloading()
-            await _reload(service, program)
+            await reload(service, program)
             program.supervisor.ready("switching")
 
 
-async def _reload(service: SwitchService, program: ProgramSettings) -> None:
+async def reload(service: SwitchService, program: ProgramSettings) -> None:
     """Make the switch what the configuration file says, then run the script; a wrong file changes nothing."""
     if program.reread is not None:
         logger.info("SIGHUP: reading the configuration again")
@@ -104,7 +104,11 @@ async def _reload(service: SwitchService, program: ProgramSettings) -> None:
         except SettingsError as error:
             logger.error("%s; nothing was changed", error)  # noqa: TRY400 - the operator's mistake
             return
-        await service.reload(wanted)
+        try:
+            await service.reload(wanted)
+        except SettingsError as error:  # commands have made of it what no file could say
+            logger.error("the switch as it is: %s; nothing was changed", error)  # noqa: TRY400
+            return
     if program.rcfile is not None:
         logger.info("SIGHUP: running %s again", program.rcfile)
         await service.run_rcfile(program.rcfile)

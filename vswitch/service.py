@@ -29,6 +29,7 @@ from vport.shell.unix_socket import ManagementSocket
 from vswitch.accounts import SystemAccounts
 from vswitch.bridge import Bridge
 from vswitch.builder import Builder
+from vswitch.changes import Change, Departure
 from vswitch.control_plane import ControlPlane
 from vswitch.difference import Running, difference, needs_restart
 from vswitch.events import (
@@ -156,14 +157,22 @@ class SwitchService:
         """Become the switch that is wanted, as far as that can be done while it runs; the log says what is.
 
         What commands changed since and nobody saved is taken back. Cancelled, some of it may be done.
+
+        Raises:
+            SettingsError: commands have made the switch one that no settings describe; nothing was changed.
         """
-        before = self._captured()
-        for key in needs_restart(before, wanted):
+        for key in needs_restart(self._captured(), wanted):
             logger.warning("%s stays as it is: to change it, restart the switch", key)
         self.settings = replace(wanted, mac=self.mac, management=self.settings.management)
-        changes = difference(Running(settings=before, listeners=self._builder.listeners), wanted)
-        failed = await self._builder.try_all(changes)
-        logger.info("%d of %d changes are made", len(changes) - failed, len(changes))
+        going = [change for change in self._difference(wanted) if isinstance(change, Departure)]
+        failed = await self._builder.try_all(going)
+        staying = [change for change in self._difference(wanted) if not isinstance(change, Departure)]
+        failed += await self._builder.try_all(staying)
+        total = len(going) + len(staying)
+        logger.info("%d of %d changes are made", total - failed, total)
+
+    def _difference(self, wanted: SwitchSettings) -> list[Change]:
+        return difference(Running(settings=self._captured(), listeners=self._builder.listeners), wanted)
 
     async def run_rcfile(self, path: str) -> None:
         """Carry out the commands in a file; what fails is logged, with file and line."""

@@ -27,7 +27,6 @@ from vswitch.changes import (
     RemoveVlan,
 )
 from vswitch.config import PortSettings, StaticStation, TreePort, TreeTimes, WireguardSettings
-from vswitch.guards.mac_limit import said_limit
 from vswitch.ports import NO_VLAN
 from vswitch.vlan import DEFAULT_VID
 
@@ -104,12 +103,14 @@ def _change_mode(change: ChangeMode, bridge: Bridge, topology: Topology, now: fl
         topology.enable(now)
     else:
         topology.disable(now)
+        topology.is_wanted = change.is_fstp
 
 
 def _change_port_limit(limit: int, bridge: Bridge) -> None:
     """Change how many ports there can be; those beyond go if they are empty and nothing is said of them."""
-    for port in bridge.ports:
-        if port.number > limit and _is_plain(port):
+    beyond = [port for port in bridge.ports if port.number > limit]
+    if all(map(_is_plain, beyond)):
+        for port in beyond:
             bridge.remove_port(port)
     bridge.ports.change_limit(limit)
 
@@ -192,10 +193,10 @@ def capture(settings: SwitchSettings, bridge: Bridge, plane: ControlPlane, opene
         plugins=opened.plugins,
         mac=topology.mac,
         is_hub=bridge.is_hub,
-        is_fstp=topology.is_enabled or (settings.is_fstp and bridge.is_hub),
+        is_fstp=topology.is_wanted,
         priority=tree.priority,
         times=TreeTimes(hello_time=tree.hello_time, max_age=tree.max_age, forward_delay=tree.forward_delay),
-        tree_ports=tuple(_capture_trees(topology)),
+        tree_ports=tuple(one for one in _capture_trees(topology) if bridge.ports.is_number(one.port)),
         guards=plane.protection.settings,
         port_limit=bridge.ports.limit,
         fdb=bridge.fdb.settings,
@@ -222,7 +223,7 @@ def _capture_port(port: Port, attach: tuple[Locator, ...], impairment: WireSetti
         user=port.access.user,
         group=port.access.group,
         guards=port.guards,
-        addresses=said_limit(port.keeper, None if port.mac_limit is None else port.mac_limit.settings),
+        addresses=port.addresses,
         impairment=impairment,
     )
     if port.keeper is not None:

@@ -75,12 +75,14 @@ class Topology:
 
     Attributes:
         is_enabled: whether spanning tree runs.
+        is_wanted: whether it is to run, if not for the switch being a hub.
     """
 
     def __init__(
         self, bridge: Bridge, outbox: Outbox, mac: MacAddress, settings: BridgeSettings, now: float
     ) -> None:
         self.is_enabled = False
+        self.is_wanted = False
         self._bridge = bridge
         self._outbox = outbox
         self._mac = mac
@@ -127,18 +129,20 @@ class Topology:
         """
         if self._bridge.is_hub:
             raise SettingsError("a hub has no spanning tree: make it a switch first (port/sethub 0)")
+        self.is_wanted = True
         if not self.is_enabled:
             self._set_running(is_running=True, now=now)
 
     def disable(self, now: float) -> None:
         """Let no spanning tree run: all ports forward, BPDUs are relayed."""
+        self.is_wanted = False
         if self.is_enabled:
             self._set_running(is_running=False, now=now)
 
     def sync(self, stale: Stale, now: float) -> None:
         """Look at these ports in these VLANs again: membership, or what is plugged in, has changed."""
         if self.is_enabled and self._bridge.is_hub:
-            self.disable(now)
+            self._set_running(is_running=False, now=now)
         if not self.is_enabled:
             return
         for vid, port in sorted(stale, key=lambda pair: (pair[0], pair[1].number)):

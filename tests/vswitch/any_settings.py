@@ -164,7 +164,7 @@ port_guards = st.builds(
 )
 address_limits = st.builds(
     AddressLimit,
-    limit=st.integers(1, 65535),
+    limit=st.integers(0, 65535),
     action=st.sampled_from(LimitAction),
     recovery=st.none() | seconds,
 )

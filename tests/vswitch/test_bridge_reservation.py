@@ -10,7 +10,7 @@ from vport.ethernet import MacAddress, Vid
 from vport.profile import PortProfile
 from vport.train import lone
 from vswitch.bridge import Bridge
-from vswitch.guards import MacLimit, MacLimitSettings
+from vswitch.guards import AddressLimit
 from vswitch.ports import DiscardReason
 
 X, Y, V = (MacAddress(bytes((2, 0, 0, 0, 0, number))) for number in (1, 2, 9))
@@ -123,12 +123,34 @@ def test_who_is_limited_does_not_send_in_the_name_of_stations_on_other_ports() -
     assert bridge.receive(port, lone(frame(ALL, Y)), 100.0)[0][0] is other.port
 
 
-def test_limit_of_a_profile_goes_with_it_and_the_operators_stays() -> None:
+@pytest.mark.parametrize(
+    ("said", "limits"),
+    [(None, (2, None)), (AddressLimit(limit=5), (5, 5)), (AddressLimit(limit=0), (None, None))],
+)
+def test_what_the_operator_says_of_addresses_holds_whoever_comes_and_goes(
+    said: AddressLimit | None, limits: tuple[int | None, int | None]
+) -> None:
     bridge = Bridge()
-    limit = MacLimit(MacLimitSettings(limit=3))
-    for profile, kept in ((PortProfile(number=1), limit), (PortProfile(number=1, max_macs=2), None)):
-        bridge.create_port(1).mac_limit = limit
-        port = bridge.reserve(profile)
-        bridge.release(port)
-        assert port.mac_limit is kept
-        bridge.remove_port(port)
+    port = bridge.create_port(1)
+    port.limit_addresses(said)
+
+    def limit() -> int | None:
+        return None if port.mac_limit is None else port.mac_limit.settings.limit
+
+    bridge.reserve(PortProfile(number=1, max_macs=2))
+    kept = limit()
+    bridge.release(port)
+    assert (kept, limit()) == limits
+
+
+def test_profile_without_a_number_takes_no_port_that_somebody_made() -> None:
+    bridge = Bridge(port_limit=3)
+    bridge.create_vlan(Vid(20))
+    for number in (1, 3):
+        bridge.add_tagged(bridge.create_port(number), Vid(20))
+    bridge.ports.change_limit(3)
+
+    assert bridge.reserve(PortProfile(pvid=Vid(10))).number == 2
+    port = bridge.reserve(PortProfile(pvid=Vid(10)))  # there is no other left
+    assert (port.number, port.pvid, port.tagged) == (1, 10, set())
+    assert port not in {member.port for member in bridge.vlans[Vid(20)].members}

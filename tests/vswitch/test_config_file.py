@@ -295,3 +295,9 @@ def test_examples_are_right() -> None:
     assert read_config(shown, "README.md").ports[0].tagged == (20,)
     example = root / "examples" / "systemd" / "vswitch.toml"
     assert read_config(example.read_text(), str(example)).ports[1].pvid == 10
+
+
+def test_plugins_path_has_one_form() -> None:
+    assert read_config('plugins = ["/opt//mine.py"]', "f").plugins == ("/opt/mine.py",)
+    with pytest.raises(SettingsError, match="stands there twice"):
+        read_config('plugins = ["/opt//mine.py", "/opt/mine.py"]', "f")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -11,11 +12,14 @@ import trio
 
 from vport.errors import LinkError, RefusedError, SettingsError
 from vport.locator import UdpLocator, parse
+from vport.wireguard.config import PeerSection
+from vport.wireguard.keys import PrivateKey
 from vswitch.config import SwitchSettings
 from vswitch.service import SwitchService
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 HOST = parse("host://10.1.1.1/24")
 FRAME = b"\xff" * 6 + bytes.fromhex("02000000000a88b5") + bytes(46)
@@ -105,3 +109,41 @@ async def test_what_was_opened_at_run_time_is_in_the_captured_settings() -> None
             await trio.lowlevel.checkpoint()
         assert service.running_settings().listen == ()
         assert service.running_settings().ports == ()
+
+
+async def test_listener_that_cannot_have_a_port_gives_the_others_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    place = parse(f"wg://127.0.0.1:{free_udp_port().port}?lan=10.1.1.1/24")
+    peers = tuple(
+        PeerSection(public_key=PrivateKey.generate(os.urandom).public, name=f"peer {port}", port=port)
+        for port in (2, 3)
+    )
+    async with running() as service:
+        endpoint = await service.plugboard.attach(HOST, 3)
+        with pytest.raises(RefusedError, match="port 3 is another's"):
+            await service.plugboard.listen(place, peers)
+        port = service.bridge.ports.get(2)
+        assert port is not None
+        assert port.keeper is None
+
+        service.plugboard.eject(endpoint, "test")
+        await service.plugboard.listen(place, peers)
+        assert port.keeper is not None
+
+
+async def test_peers_have_names_of_their_own_on_the_whole_switch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    async with running() as service:
+        for is_first in (True, False):
+            place = parse(f"wg://127.0.0.1:{free_udp_port().port}?lan=10.1.1.1/24")
+            peer = PeerSection(public_key=PrivateKey.generate(os.urandom).public, name="laptop")
+            if is_first:
+                await service.plugboard.listen(place, (peer,))
+            else:
+                with pytest.raises(RefusedError, match="there is a peer laptop already"):
+                    await service.plugboard.listen(place, (peer,))
+        assert len(service.plugboard.listeners) == 1

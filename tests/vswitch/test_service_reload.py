@@ -22,6 +22,7 @@ from vport.wireguard.keys import PrivateKey
 from vport.wireguard.settings import Mode
 from vswitch.config import ManagementSettings, PortSettings, SwitchSettings, WireguardSettings
 from vswitch.config_file import read_config
+from vswitch.program import ProgramSettings, reload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,6 +182,20 @@ async def test_peer_of_the_configuration_takes_the_name_of_a_stored_one_or_neith
             ("other", Origin.STORE, 7),
         }
         await until(lambda: stored(listener) == ["other"])
+
+
+async def test_switch_that_no_file_could_describe_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    places = [free_place("wg", "?lan=10.1.1.1/24") for _ in range(2)]
+    one = peer("laptop")
+    async with running(SwitchSettings(listen=tuple(places))) as service:
+        for listener in service.plugboard.open_listeners:
+            assert isinstance(listener, WireguardListener)
+            await listener.roll.add(one)
+            one = replace(one, public_key=PrivateKey.generate(os.urandom).public)
+        program = ProgramSettings(reread=lambda: SwitchSettings(listen=(HOST,)))
+        await reload(service, program)
+        assert "the switch as it is: " in caplog.text
+        assert len(service.plugboard.listeners) == 2
 
 
 def stored(listener: WireguardListener) -> list[str]:

@@ -4,10 +4,12 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 
 from tests.vswitch.any_settings import switch_settings
 from tests.vswitch.links_in_memory import RecordingLink
+from vport.errors import SettingsError
 from vport.ethernet import MacAddress, Vid
 from vport.impairment import WireSettings
 from vport.locator import Locator, parse
@@ -24,7 +26,7 @@ from vswitch.changes import (
     UnloadPlugin,
     Unplug,
 )
-from vswitch.config import PortSettings, StaticStation, SwitchSettings
+from vswitch.config import PortSettings, StaticStation, SwitchSettings, TreePort
 from vswitch.control_plane import ControlPlane
 from vswitch.difference import OpenListener, Running, difference
 from vswitch.spanning_tree import BridgeSettings
@@ -176,3 +178,17 @@ def test_static_entry_makes_its_port() -> None:
     assert entry is not None
     assert entry.is_static
     assert entry.port is bridge.ports.get(5)
+
+
+def test_what_is_said_of_trees_on_ports_that_there_cannot_be_is_not_captured() -> None:
+    core = Core(SwitchSettings(tree_ports=(TreePort(vid=Vid(0), port=500, cost=7),)))
+    core.bridge.ports.change_limit(100)
+    assert core.captured().tree_ports == ()
+
+
+def test_no_port_goes_where_one_that_is_in_use_keeps_the_limit_up() -> None:
+    core = Core(SwitchSettings(ports=(PortSettings(number=11), PortSettings(number=12))))
+    core.bridge.plug(RecordingLink("a caller"), 12)
+    with pytest.raises(SettingsError, match="port 12 exists"):
+        core.become(SwitchSettings(port_limit=10))
+    assert [port.number for port in core.bridge.ports] == [11, 12]

@@ -165,18 +165,24 @@ class Roll:
                 raise SettingsError(f"there is a peer {section.name} already")
             return await self._enter(section)
 
-    async def configure(self, section: PeerSection) -> None:
+    async def configure(self, section: PeerSection, as_it_is: Callable[[Member], PeerSection]) -> None:
         """Admit a peer that the switch's configuration names by now; its word holds over the store's.
 
+        Args:
+            section: what the configuration says.
+            as_it_is: says what a configuration would say of a peer as it is now. A stored peer of which
+                the same is said keeps its session.
+
         Raises:
-            SettingsError: its key or address is another's; nothing was changed.
-            RefusedError: its port is another's, or none is free; nothing was changed.
+            SettingsError: its key or address is another's.
+            RefusedError: its port is another's, or none is free. The same peers are there as before in
+                both cases; stored ones that would have had to go shake hands anew.
         """
         async with self._change():
             stored = [one for one in self if one.origin is Origin.STORE and _is_overruled(one, section)]
-            if [one.as_it_is() for one in stored] == [section]:  # it was saved since it was added
+            if [as_it_is(one) for one in stored] == [section]:  # it was saved since it was added
                 (member,) = stored
-                member.origin = Origin.CONFIGURATION
+                member.origin, member.section = Origin.CONFIGURATION, section
             else:
                 member = self._let_in_place_of(stored, section)
             for one in stored:

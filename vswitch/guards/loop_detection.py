@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from vport.errors import SettingsError
 from vport.ethernet import MINIMUM_FRAME_SIZE, TAG_SIZE, Buffer, EtherType, MacAddress, Vid
+from vswitch.guards.recovery import check_recovery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,8 +61,7 @@ class LoopSettings:
     def __post_init__(self) -> None:
         if not 0.1 <= self.interval <= 60:
             raise SettingsError(f"probe interval {self.interval:g} s is not within 0.1 to 60 s")
-        if not 1 <= self.recovery <= 86_400:
-            raise SettingsError(f"loop recovery {self.recovery:g} s is not within 1 to 86400 s")
+        check_recovery("loop", self.recovery)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

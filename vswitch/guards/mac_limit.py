@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from vport.errors import SettingsError
 from vport.ethernet import MacAddress
+from vswitch.guards.recovery import check_recovery
 
 if TYPE_CHECKING:
     from vport.ethernet import Vid
@@ -55,8 +56,7 @@ class MacLimitSettings:
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= LIMIT_MAX:
             raise SettingsError(f"address limit {self.limit} is not within 1 to {LIMIT_MAX}")
-        if self.recovery is not None and not 1 <= self.recovery <= 86_400:
-            raise SettingsError(f"limit recovery {self.recovery:g} s is not within 1 to 86400 s")
+        check_recovery("limit", self.recovery)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,15 +117,6 @@ def settings_in_force(profile: PortProfile | None, said: AddressLimit | None) ->
     if not said.limit:
         return MacLimitSettings(allowed=allowed) if allowed else None
     return MacLimitSettings(limit=said.limit, allowed=allowed, action=said.action, recovery=said.recovery)
-
-
-def said_limit(profile: PortProfile | None, in_force: MacLimitSettings | None) -> AddressLimit | None:
-    """Give what an operator has said where ``in_force`` holds: the inverse of ``settings_in_force``."""
-    if in_force == settings_in_force(profile, None):
-        return None
-    if in_force is None:
-        return AddressLimit(limit=0)
-    return AddressLimit(limit=in_force.limit, action=in_force.action, recovery=in_force.recovery)
 
 
 class MacLimit:

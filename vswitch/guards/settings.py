@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from vport.errors import SettingsError
 from vswitch.guards.loop_detection import LoopSettings
 from vswitch.guards.mac_flap import MacFlapSettings
+from vswitch.guards.recovery import check_recovery
 
 # --- our own constants ---
 
 BPDU_GUARD_RECOVERY: Final = 300.0  # seconds; what operators know from other switches
-RECOVERY_MAX: Final = 86_400  # seconds that a port is shut at most, if not for good
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,5 +34,4 @@ class GuardSettings:
     flap: MacFlapSettings = field(default_factory=MacFlapSettings)
 
     def __post_init__(self) -> None:
-        if self.bpdu_recovery is not None and not 1 <= self.bpdu_recovery <= RECOVERY_MAX:
-            raise SettingsError(f"BPDU recovery {self.bpdu_recovery:g} s is not within 1 to {RECOVERY_MAX} s")
+        check_recovery("BPDU", self.bpdu_recovery)

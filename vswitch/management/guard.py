@@ -17,7 +17,7 @@ from vswitch.guards import (
     StormSettings,
 )
 from vswitch.guards.mac_limit import LIMIT_MAX as ADDRESSES_MAX
-from vswitch.guards.settings import RECOVERY_MAX
+from vswitch.guards.recovery import RECOVERY_MAX
 from vswitch.guards.storm_control import LIMIT_MAX as STORM_MAX
 from vswitch.management.lookup import PORT, existing_port
 from vswitch.ports import DiscardReason
