@@ -111,8 +111,8 @@ class Fabric:
             leaving_on.transmit(leaving, self.unflushed)
 
     def flush(self) -> None:
-        """Let every link that was given something finish with it."""
-        if self.unflushed:
+        """Let every link that was given something finish with it; also what came of that."""
+        while self.unflushed:
             unflushed, self.unflushed = self.unflushed, {}
             for link in unflushed.values():
                 link.flush()

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 class _ToLinks:
     """The way out of the wire towards the links of a port (``links.base.Sink``)."""
 
-    __slots__ = ("_port",)
+    __slots__ = ("_fabric", "_port")
 
-    def __init__(self, port: Port) -> None:
+    def __init__(self, fabric: Fabric, port: Port) -> None:
+        self._fabric = fabric
         self._port = port
 
     def deliver(self, train: Train) -> None:
@@ -35,6 +36,7 @@ class _ToLinks:
     def flush(self) -> None:
         for endpoint in self._port.endpoints:
             endpoint.link.flush()
+        self._fabric.flush()  # links may have answered what the wire let out
 
 
 class _ToRelay:
@@ -94,7 +96,7 @@ class ImpairedPorts:
         self._forget_removed()
         if port not in self._ports:
             wire = Wire(random.SystemRandom().getrandbits(32) if seed is None else seed)
-            impaired = ImpairedWire(wire, _ToLinks(port), _ToRelay(self._fabric, port))
+            impaired = ImpairedWire(wire, _ToLinks(self._fabric, port), _ToRelay(self._fabric, port))
             port.outgoing, port.incoming = (impaired.entries[direction] for direction in BOTH)
             self._ports[port] = _Impaired(impaired)
             if self._nursery is not None:

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
+    from vport.train import Train
+    from vswitch.fabric import Place
+
 FRAME = bytes.fromhex("ffffffffffff" + "020000000001" + "0800") + bytes(46)
+ANSWER = bytes.fromhex("020000000001" + "020000000002" + "0800") + bytes(46)
 
 
 @asynccontextmanager
@@ -49,6 +53,45 @@ async def test_frames_out_of_an_impaired_port_are_late_and_others_are_not(autoju
         await trio.sleep(1.01)
         assert links[1].sent == [FRAME]
         assert links[1].flushes >= 1
+
+
+class Answering(RecordingLink):
+    """A link that answers from inside ``transmit``, as that of a stock WireGuard client does."""
+
+    place: Place
+
+    def transmit(self, train: Train) -> None:
+        super().transmit(train)
+        self.place.deliver(lone(ANSWER))
+
+
+class Gathering(RecordingLink):
+    """A link that sends nothing before ``flush``, as a TAP does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def flush(self) -> None:
+        self.written += self.sent
+        self.sent.clear()
+
+
+@pytest.mark.parametrize("fault", [("delay", "LR1s"), ("loss", "LR0.0001"), None])
+async def test_answer_to_what_a_wire_let_out_is_not_left_lying(
+    autojump_clock: MockClock, fault: tuple[str, str] | None
+) -> None:
+    async with impaired_ports() as (fabric, ports):
+        asking, answering = Gathering(), Answering()
+        asks, answering.place = fabric.attach(asking), fabric.attach(answering)
+        if fault is not None:
+            wire = ports.impair(answering.place.endpoint.port, seed=1)
+            wire.wire.read(*fault)
+            wire.changed()
+        asks.deliver(lone(FRAME))
+        asks.flush()
+        await trio.sleep(1.01)
+        assert asking.written == [ANSWER]
 
 
 async def test_frames_into_an_impaired_port_are_relayed_when_they_arrive(autojump_clock: MockClock) -> None:
