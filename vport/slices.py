@@ -203,7 +203,10 @@ def _is_ordinary(head: bytearray, shape: Shape, size: int) -> bool:
     network = shape.layout.network
     if shape.is_ipv4 and get_word(head, network + 6)[0] & ~DONT_FRAGMENT:
         return False
-    if shape.is_ipv4 and ones_sum(head[network : shape.layout.transport]) != MODULUS:
+    if shape.is_ipv4 and (
+        ones_sum(head[network : shape.layout.transport]) != MODULUS
+        or get_word(head, shape.number_at)[0] == MODULUS  # as right as 0, but nobody makes it again
+    ):
         return False
     if size - network > MAX_IP_SIZE or shape.total(head) != size:
         return False

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.vport.flows import ACK, TIMESTAMPS, Flow
 from tests.vport.test_offload import gso_size_for, numbers, payloads, simple_flows
 from vport.assembly import assemble
+from vport.checksum import checksum
 from vport.errors import FrameError
 from vport.offload import TapOffload, join, plain
 from vport.slices import slice_up, tell_apart
@@ -144,6 +145,19 @@ def test_superframe_with_a_wrong_checksum_is_not_sliced(back: int) -> None:
     damaged[flow.start - back] ^= 1
 
     assert slice_up(Train(damaged, whole.frame_size, whole.offload)) is None
+
+
+@pytest.mark.parametrize(("value", "is_sliced"), [(0, True), (0xFFFF, False)])
+def test_superframe_with_the_other_zero_in_its_header_checksum_is_not_sliced(
+    value: int, is_sliced: bool
+) -> None:
+    whole = superframe(Flow(), b"x" * 3000, 1000)
+    data = bytearray(whole.data)
+    data[18:20] = data[24:26] = bytes(2)
+    data[18:20] = checksum(data[14:34]).to_bytes(2, "big")  # the ID with which the checksum is 0
+    data[24:26] = value.to_bytes(2, "big")  # either is right
+
+    assert (slice_up(Train(data, whole.frame_size, whole.offload)) is not None) == is_sliced
 
 
 @pytest.mark.parametrize("train", [lone(b"x" * 100), Train(b"x" * 300, 100)])
