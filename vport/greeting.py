@@ -78,13 +78,16 @@ class Acquaintance:
         self.offered_at = -inf
         self._greeted_at = -inf
 
-    def hear(self, data: Buffer, frame_size: int, now: float) -> list[bytes]:
-        """Take note of greetings among frames of ``frame_size`` bytes; give the answers to send."""
+    def hear(self, data: Buffer, frame_size: int, now: float) -> bytes | None:
+        """Take note of greetings among frames of ``frame_size`` bytes; give the answer to send.
+
+        One answers all of them.
+        """
         found = greetings_in(data, frame_size)
         if found:
             self.knows_slices = True
             self._greeted_at = now
-        return [reply for frame in found if (reply := answer(frame)) is not None]
+        return next((reply for frame in found if (reply := answer(frame)) is not None), None)
 
     def expire(self, now: float) -> None:
         """See whether the latest greeting still holds."""

@@ -300,7 +300,8 @@ class UdpClient(Link):
     def _take_greetings(self, session: Session, data: Buffer, frame_size: int) -> Buffer:
         """Take note of greetings and answer them; take answers out, which are for us only."""
         if self._locator.offload:
-            for reply in session.acquaintance.hear(data, frame_size, time.monotonic()):
+            reply = session.acquaintance.hear(data, frame_size, time.monotonic())
+            if reply is not None:
                 session.send(reply)
         return without_answers(data, frame_size)
 

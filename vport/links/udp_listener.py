@@ -230,7 +230,8 @@ class UdpListener(Listener):
 
     def _greet(self, peer: UdpPeer, data: Buffer, frame_size: int) -> None:
         """Answer greetings. They are announcements of a station, too, so they go on to the switch."""
-        for reply in peer.destination.acquaintance.hear(data, frame_size, time.monotonic()):
+        reply = peer.destination.acquaintance.hear(data, frame_size, time.monotonic())
+        if reply is not None:
             self.outbox.add(peer.destination, lone(reply))
             self.outbox.flush()
 

@@ -102,7 +102,8 @@ class EthernetTunnel:
         What they say of segment sizes holds for the way back. A greeting is answered; answers end here.
         """
         if greetings_in(train.data, train.frame_size):
-            for reply in self.acquaintance.hear(train.data, train.frame_size, self._socket.now()):
+            reply = self.acquaintance.hear(train.data, train.frame_size, self._socket.now())
+            if reply is not None:
                 self._socket.send_trains(self._peer, [lone(reply)])
             rest = without_answers(train.data, train.frame_size)
             if not rest:
