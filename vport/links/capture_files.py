@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import stat
+import threading
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -72,22 +73,38 @@ class RegularFile(CaptureFile):
     usual_limit = USUAL_LIMIT
 
     def __init__(self, descriptor: int) -> None:
-        # Closing an object, unlike a number, is safe under a thread that was given up: it can never write
-        # to another file that has got the same number.
         self._file = open(descriptor, "wb", buffering=0)  # noqa: SIM115 - closed by `close`
         self._size = 0
+        self._state = threading.Lock()  # of the two below; never held while the disk is waited for
+        self._is_writing = False
+        self._is_closed = False
 
     async def write(self, blocks: Buffer) -> None:
         """Write whole blocks in a thread, which is given up when this is cancelled. Raises OSError."""
         await trio.to_thread.run_sync(self.write_now, blocks, abandon_on_cancel=True)
 
     def write_now(self, blocks: Buffer) -> None:
-        """Write whole blocks. Raises OSError; those that are whole by then are in the file."""
-        view = memoryview(blocks)
+        """Write whole blocks. Raises OSError; those that are whole by then are in the file.
+
+        After ``close`` nothing is written any more.
+        """
+        with self._state:
+            if self._is_closed:
+                return
+            self._is_writing = True
+        try:
+            self._write(memoryview(blocks))
+        finally:
+            with self._state:
+                self._is_writing = False
+                if self._is_closed:
+                    self._file.close()
+
+    def _write(self, view: memoryview) -> None:
         written = 0
         try:
             while written < len(view):
-                written += os.write(self._file.fileno(), view[written:])
+                written += self._file.write(view[written:]) or 0
         except OSError:
             with suppress(OSError):
                 self._file.truncate(self._size + fitting(view, written)[0])
@@ -95,8 +112,14 @@ class RegularFile(CaptureFile):
         self._size += written
 
     def close(self) -> None:
-        """Close the file. Idempotent."""
-        self._file.close()
+        """Close the file; where a thread that was given up still writes, once it is done. Idempotent.
+
+        Until then nobody else's file can have the same number.
+        """
+        with self._state:
+            self._is_closed = True
+            if not self._is_writing:
+                self._file.close()
 
 
 class Fifo(CaptureFile):

@@ -205,10 +205,26 @@ class SlowFile(RegularFile):
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor)
         self.go_on = threading.Event()
+        self.has_gone_on = threading.Event()
 
     def write_now(self, blocks: Buffer) -> None:
         self.go_on.wait()
         super().write_now(blocks)
+        self.has_gone_on.set()
+
+
+class HangingFile(RegularFile):
+    """A disk that hangs in the middle of a write until it is told to go on."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor)
+        self.number = descriptor
+        self.is_hanging, self.go_on = threading.Event(), threading.Event()
+
+    def _write(self, view: memoryview) -> None:
+        self.is_hanging.set()
+        self.go_on.wait()
+        super()._write(view)
 
 
 def slow_link(path: Path) -> tuple[PcapLink, SlowFile]:
@@ -248,8 +264,25 @@ async def test_disk_that_hangs_is_given_up_in_the_end(
         await carry(link)
         link.close()
     assert "bytes were not taken in time" in caplog.text
+    file.go_on.set()
+    assert file.has_gone_on.wait(5)
     assert (tmp_path / "lan.pcapng").read_bytes() == b""
-    file.go_on.set()  # the thread that was given up writes nothing any more
+
+
+def test_write_under_way_when_the_file_is_closed_goes_to_that_file_and_no_other(tmp_path: Path) -> None:
+    file = HangingFile(os.open(tmp_path / "lan.pcapng", os.O_WRONLY | os.O_CREAT))
+    thread = threading.Thread(target=file.write_now, args=(b"blocks",))
+    thread.start()
+    assert file.is_hanging.wait(5)
+    file.close()
+    with (tmp_path / "other").open("wb") as other:
+        assert other.fileno() != file.number
+        file.go_on.set()
+        thread.join(5)
+    assert (tmp_path / "lan.pcapng").read_bytes() == b"blocks"
+    assert (tmp_path / "other").read_bytes() == b""
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file.number)
 
 
 @contextmanager
