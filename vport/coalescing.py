@@ -34,6 +34,7 @@ from vport.segments import (
     IPV4_HEADER_SIZE,
     IPV6,
     IPV6_HEADER_SIZE,
+    LEAST_SIZE,
     MAX_IP_SIZE,
     PSH,
     RST,
@@ -42,7 +43,6 @@ from vport.segments import (
     TCP_CHECKSUM,
     UDP,
     UDP_CHECKSUM,
-    UDP_HEADER_SIZE,
     URG,
     Layout,
     ordinary_layout,
@@ -70,8 +70,6 @@ DATAGRAMS_MAX: Final = 64
 # clean run, however few frames there are; a frame alone costs 1.5 µs for the write and some 3 µs in the
 # kernel's TCP and the answer to it.
 LEAST: Final = 8
-_LEAST_SIZE: Final = HEADER_SIZE + IPV4_HEADER_SIZE + UDP_HEADER_SIZE
-
 
 _CSUM: Final = int(TapOffload.CSUM)
 _TSO_ECN: Final = int(TapOffload.TSO_ECN)
@@ -99,7 +97,7 @@ def joined(train: Train, takes: TapOffload, *, fixed_ids: bool = False, least: i
     """
     data, size, total = train.data, train.frame_size, len(train.data)
     kinds = int(takes)
-    if total <= size * (least - 1) or size < _LEAST_SIZE or not kinds & _CSUM:
+    if total <= size * (least - 1) or size < LEAST_SIZE or not kinds & _CSUM:
         return [train]
     result: list[Train] = []
     view, done = memoryview(data), 0

@@ -102,8 +102,7 @@ class Router:
         forwarded: packets that went on.
 
     Raises:
-        SettingsError: an address that no single host can have, networks that overlap in different VLANs, or a
-            gateway outside of all networks.
+        SettingsError: as ``vport.routes.Routes``.
     """
 
     def __init__(

@@ -57,8 +57,8 @@ class Routes:
         addresses: the router's own, but the link-local ones that it gives itself.
 
     Raises:
-        SettingsError: an address that no single host can have, networks that overlap in different VLANs, or a
-            gateway outside of all networks.
+        SettingsError: an address that no single host can have, one network in two VLANs, or a gateway outside
+            of all networks.
     """
 
     def __init__(

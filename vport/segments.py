@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vport.errors import FrameError
@@ -40,11 +41,11 @@ IPV6: Final = int(EtherType.IPV6)
 VLAN: Final = int(EtherType.VLAN)
 NEEDS_CSUM: Final = int(VnetFlag.NEEDS_CSUM)
 
-_LEAST_SIZE: Final = HEADER_SIZE + IPV4_HEADER_SIZE + UDP_HEADER_SIZE
+LEAST_SIZE: Final = HEADER_SIZE + IPV4_HEADER_SIZE + UDP_HEADER_SIZE
 _unpack_ethertype: Final = struct.Struct("!HB").unpack_from  # with the first byte behind it
 _unpack_ipv4: Final = struct.Struct("!6xHxB").unpack_from  # flags and fragment offset, protocol
 _LEAST_START: Final = HEADER_SIZE + IPV4_HEADER_SIZE
-_KNOWN_MOST: Final = 256
+_LONGEST_HEADERS: Final = HEADER_SIZE + 60 + 60  # bytes; IPv4 and TCP with all options
 _unpack_kind: Final = struct.Struct("!12xHB8xB").unpack_from  # EtherType, first byte of IP, protocol of IPv4
 
 _TAGS_MAX: Final = 2  # 802.1ad in 802.1Q networks; nobody nests deeper
@@ -87,7 +88,7 @@ def ordinary_layout(data: Buffer, start: int, size: int) -> Layout | None:
     That is TCP or UDP with some payload, in IPv4 without options and no fragment, or in IPv6 without
     extension headers, behind at most one 802.1Q tag.
     """
-    if size <= _LEAST_SIZE:
+    if size <= LEAST_SIZE:
         return None
     network = HEADER_SIZE
     ethertype, version = _unpack_ethertype(data, start + network - 2)
@@ -142,31 +143,41 @@ def superframe_layout(frame: Buffer, header: VirtioNetHeader) -> Layout:
     return Layout(ethertype, protocol, network, transport, payload)
 
 
-_known_headers: Final[dict[tuple[object, ...], VirtioNetHeader]] = {}
-
-
 def superframe_header(frame: Buffer, header: VirtioNetHeader) -> VirtioNetHeader:
     """Give ``header`` with the right ``hdr_len``: the kernel's is the length of some buffer of its own.
-
-    Superframes come in long rows of the same kind, so that what was found out about one without tags is kept
-    for the others, by everything that it depends on.
 
     Raises:
         FrameError: header and frame contradict each other, or the frame is cut off.
     """
-    if len(frame) <= header.csum_start + 12 or header.csum_start < _LEAST_START:
-        return header._replace(hdr_len=superframe_layout(frame, header).payload)
-    offset = frame[header.csum_start + 12] if header.csum_offset == TCP_CHECKSUM else 0
-    key = (header, *_unpack_kind(frame), offset)
-    known = _known_headers.get(key)
-    if known is None or known.hdr_len > len(frame):
+    start = header.csum_start
+    if len(frame) > start + 12 and start >= _LEAST_START:
+        offset = frame[start + 12] if header.csum_offset == TCP_CHECKSUM else 0
+        found = _header_of_kind(header, *_unpack_kind(frame), offset)
+        if found is not None and found.hdr_len <= len(frame):
+            return found
+    return header._replace(hdr_len=superframe_layout(frame, header).payload)
+
+
+@lru_cache(maxsize=256)
+def _header_of_kind(
+    header: VirtioNetHeader, ethertype: int, version: int, protocol: int, offset: int
+) -> VirtioNetHeader | None:
+    """Put ``hdr_len`` right for superframes without tags, which come in long rows of the same kind.
+
+    Asked is what ``superframe_layout`` looks at: EtherType, first byte of the IP header, its tenth, and of
+    TCP the byte with the data offset. None where that refuses such frames, or finds tags.
+    """
+    frame = bytearray(_LONGEST_HEADERS)
+    frame[12:HEADER_SIZE] = ethertype.to_bytes(2, "big")
+    frame[HEADER_SIZE], frame[HEADER_SIZE + 9] = version, protocol
+    if header.csum_start + 12 >= len(frame):
+        return None
+    frame[header.csum_start + 12] = offset
+    try:
         layout = superframe_layout(frame, header)
-        known = header._replace(hdr_len=layout.payload)
-        if layout.network == HEADER_SIZE:
-            if len(_known_headers) >= _KNOWN_MOST:
-                _known_headers.clear()
-            _known_headers[key] = known
-    return known
+    except FrameError:
+        return None
+    return header._replace(hdr_len=layout.payload) if layout.network == HEADER_SIZE else None
 
 
 def _transport(header: VirtioNetHeader, ethertype: int) -> tuple[int, int, int]:

@@ -139,7 +139,7 @@ def are_alike(data: Buffer, size: int) -> bool:
     """
     length = _TAGGED_HEADER_SIZE if data[12:HEADER_SIZE] == _TAGGED else HEADER_SIZE
     total = len(data)
-    if min(total % size or size, size) < length:
+    if (total % size or size) < length:
         return False
     if total > size * _FEW_ALIKE:
         heads: _Parts = np.ndarray(-(-total // size), _HEADS[length], data, 0, (size,))

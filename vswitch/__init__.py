@@ -25,7 +25,7 @@ __all__ = ["RunningSwitch", "__version__", "open_switch"]
 
 
 def __getattr__(name: str) -> object:
-    """Import the public names when they are asked for: the commands fork before they load NumPy."""
+    """Import the public names when they are asked for: commands need a part of them only."""
     if name not in {"RunningSwitch", "open_switch"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -7,10 +7,10 @@ lingers: for a few milliseconds it waits in the kernel itself, for *all* descrip
 run serve, and calls their turns directly. Nothing is polled in a busy loop.
 
 What that costs the others: while frames come, a task that waits for a timer may have to wait up to
-``PATIENCE`` longer, one that waits for a socket which is not served here up to ``REST``, and a lingering task
-wakes up once in ``PATIENCE``, which is some 2 % of a core. What a frame itself woke has its turn before the
-next wait, or under load within ``PATIENCE``. When nothing has come for ``HOT_TIME``, everything is Trio's
-again.
+``PATIENCE`` longer, one that waits for a socket which is not served here, or for a timer that a frame's turn
+has put forward, up to ``REST``, and a lingering task wakes up once in ``PATIENCE``, which is some 2 % of a
+core. What a frame itself woke has its turn before the next wait, or under load within ``PATIENCE``. When
+nothing has come for ``HOT_TIME``, everything is Trio's again.
 """
 
 from __future__ import annotations

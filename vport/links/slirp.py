@@ -226,7 +226,9 @@ class SlirpLink(Link):
         wanted, self._due_at = self._stack.wanted()
         self._arm(wanted)
         if self._sleep is not None:
-            self._sleep.deadline = -inf if self._stack.has_frames else self._due_at
+            self._sleep.deadline = self._due_at
+            if self._stack.has_frames:
+                self._sleep.cancel()
         return False
 
     def _arm(self, wanted: dict[int, int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from vport.errors import SettingsError
 from vport.ethernet import VID_MAX, MacAddress, Vid, format_mac
@@ -18,7 +18,9 @@ from vport.readers import (
     seconds,
     station_address,
 )
-from vport.routes import UNTAGGED, RouterInterface, Routes
+
+if TYPE_CHECKING:
+    from vport.routes import RouterInterface
 
 _ANY_MAC: Final = MacAddress(b"\x02" + bytes(5))
 
@@ -91,10 +93,14 @@ class RouterLocator(Locator):
             raise SettingsError(
                 f"option vlan: {count} VLANs for {len(self.addresses)} addresses; name one for each"
             )
+        from vport.routes import Routes  # loads NumPy, which other locators do without
+
         Routes(_ANY_MAC, self.interfaces(), self.gateway)  # what they refuse is refused now
 
     def interfaces(self) -> list[RouterInterface]:
         """Give each address with its VLAN."""
+        from vport.routes import UNTAGGED, RouterInterface
+
         vlans = (UNTAGGED,) * len(self.addresses) if self.vlan is None else self.vlan
         return [RouterInterface(*one) for one in zip(self.addresses, vlans, strict=True)]
 
