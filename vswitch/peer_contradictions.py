@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def peer_contradictions(settings: SwitchSettings) -> Iterator[tuple[KeyPath, str]]:
     """Find what contradicts something said before, in terms of the file.
 
-    Names and ports are one for the switch; keys and the prefixes of stock clients, for each listener.
+    Ports are one for the switch; names, keys and the prefixes of stock clients, for each listener.
     """
     seen: dict[tuple[str, Hashable], str] = {}
     places = set(settings.listen)
@@ -48,7 +48,7 @@ def _claims(peer: PeerSection, listener: int) -> Iterator[tuple[str, str, Hashab
     """Give what only one can have: its key in the file, what it is, and the value."""
     yield "public-key", f"key of {listener}", peer.public_key
     if peer.name:
-        yield "name", "name", peer.name
+        yield "name", f"name of {listener}", peer.name
     if peer.port is not None:
         yield "port", "port", peer.port
     if peer.carries == "ip":

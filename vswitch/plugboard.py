@@ -1,8 +1,9 @@
 """The links and listeners that the switch opens by itself, at start or by command: a task each.
 
 A link is open as long as its task runs: when the far end has gone for good, when it is ejected, when the
-switch ends, it leaves its port and gives back what it held. A listener that breaks ends the switch if its
-configuration names it, since nobody new gets in without it; one that was added by command is only reported.
+switch ends, it leaves its port and gives back what it held. A listener that breaks ends the switch if it was
+opened because the configuration names it, since nobody new gets in without it; one that was added by command
+is only reported.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
-from vport.errors import LinkError, RefusedError
+from vport.errors import LinkError
 from vport.links import open_link, open_listener
 from vswitch.management.control import ListenerInfo
 
@@ -181,7 +182,6 @@ class Plugboard:
         startup = _Startup(task_status, opened)
         try:
             with listener, opened.scope:
-                self._check_names(opened)
                 listener.keep_ports(self._fabric)
                 await listener.serve(_Doorman(self._fabric, listener), task_status=startup)
         except LinkError as error:
@@ -192,19 +192,6 @@ class Plugboard:
             self._detach_all(listener)
             del self._open[opened.number]
             opened.ended.set()
-
-    def _check_names(self, opened: _OpenListener) -> None:
-        """See that peers, whom commands call by their names, have names of their own on the whole switch."""
-        taken = {
-            peer.name: other.locator
-            for other in self._open.values()
-            if other is not opened
-            for peer in other.listener.named_peers
-            if peer.name
-        }
-        for peer in opened.listener.named_peers:
-            if peer.name in taken:
-                raise RefusedError(f"there is a peer {peer.name} already, of {taken[peer.name]}")
 
     def _detach_all(self, listener: Listener) -> None:
         for endpoint in self._fabric.made_by(listener):

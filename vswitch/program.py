@@ -107,7 +107,7 @@ async def reload(service: SwitchService, program: ProgramSettings) -> None:
         try:
             await service.reload(wanted)
         except SettingsError as error:  # commands have made of it what no file could say
-            logger.error("the switch as it is: %s; nothing was changed", error)  # noqa: TRY400
+            logger.error("the switch as it is: %s; at most what has gone was changed", error)  # noqa: TRY400
             return
     if program.rcfile is not None:
         logger.info("SIGHUP: running %s again", program.rcfile)

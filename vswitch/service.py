@@ -29,7 +29,7 @@ from vport.shell.unix_socket import ManagementSocket
 from vswitch.accounts import SystemAccounts
 from vswitch.bridge import Bridge
 from vswitch.builder import Builder
-from vswitch.changes import Change, Departure
+from vswitch.changes import AdmitPeer, Change, Departure, OuterChange
 from vswitch.control_plane import ControlPlane
 from vswitch.difference import Running, difference, needs_restart
 from vswitch.events import (
@@ -159,16 +159,25 @@ class SwitchService:
         What commands changed since and nobody saved is taken back. Cancelled, some of it may be done.
 
         Raises:
-            SettingsError: commands have made the switch one that no settings describe; nothing was changed.
+            SettingsError: commands have made the switch one that no settings describe; at most what is no
+                longer wanted has gone.
         """
         for key in needs_restart(self._captured(), wanted):
             logger.warning("%s stays as it is: to change it, restart the switch", key)
         self.settings = replace(wanted, mac=self.mac, management=self.settings.management)
         going = [change for change in self._difference(wanted) if isinstance(change, Departure)]
         failed = await self._builder.try_all(going)
-        staying = [change for change in self._difference(wanted) if not isinstance(change, Departure)]
-        failed += await self._builder.try_all(staying)
-        total = len(going) + len(staying)
+        coming = [change for change in self._difference(wanted) if not isinstance(change, Departure)]
+        failed += await self._builder.try_all(coming)
+        left: list[Change] = []
+        if any(isinstance(change, AdmitPeer) for change in coming):  # some may have taken others' places
+            left = [
+                change
+                for change in self._difference(wanted)
+                if not isinstance(change, OuterChange) and change not in coming
+            ]
+            failed += await self._builder.try_all(left)
+        total = len(going) + len(coming) + len(left)
         logger.info("%d of %d changes are made", total - failed, total)
 
     def _difference(self, wanted: SwitchSettings) -> list[Change]:

@@ -193,7 +193,7 @@ def capture(settings: SwitchSettings, bridge: Bridge, plane: ControlPlane, opene
         plugins=opened.plugins,
         mac=topology.mac,
         is_hub=bridge.is_hub,
-        is_fstp=topology.is_wanted,
+        is_fstp=topology.is_enabled or (topology.is_wanted and bridge.is_hub),
         priority=tree.priority,
         times=TreeTimes(hello_time=tree.hello_time, max_age=tree.max_age, forward_delay=tree.forward_delay),
         tree_ports=tuple(one for one in _capture_trees(topology) if bridge.ports.is_number(one.port)),

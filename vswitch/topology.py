@@ -75,7 +75,8 @@ class Topology:
 
     Attributes:
         is_enabled: whether spanning tree runs.
-        is_wanted: whether it is to run, if not for the switch being a hub.
+        is_wanted: whether it was last said to run; a hub has none all the same, and it does not begin by
+            itself when the switch is no hub any more.
     """
 
     def __init__(

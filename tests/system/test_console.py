@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import termios
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +25,16 @@ if TYPE_CHECKING:
 def switch(tmp_path: Path) -> Iterator[ManagedSwitch]:
     with our_switch(tmp_path) as running:
         yield running
+
+
+@contextmanager
+def stopped(switch: ManagedSwitch) -> Iterator[None]:
+    """Have the switch not answer for a while."""
+    switch.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        switch.process.send_signal(signal.SIGCONT)
 
 
 # --- one command, a script ---
@@ -169,12 +180,11 @@ def test_what_is_typed_ahead_is_there_for_the_next_line(switch: ManagedSwitch, t
     prompt = f"vswitch[{switch.path}]:"
     with Screen([*VSWITCHTERM, switch.path], tmp_path) as screen:
         screen.wait_for_last_line(prompt)
-        switch.process.send_signal(signal.SIGSTOP)  # the answer takes its time
-        screen.enter("vlan/print 0")
-        screen.wait_until_line_is_taken()
-        screen.enter("vlan/create 9")
-        screen.press("C-d")
-        switch.process.send_signal(signal.SIGCONT)
+        with stopped(switch):  # the answer takes its time
+            screen.enter("vlan/print 0")
+            screen.wait_until_line_is_taken()
+            screen.enter("vlan/create 9")
+            screen.press("C-d")
         screen.wait_for("[ended with 0]")
         assert f"{prompt} vlan/create 9\nSuccess\n{prompt}" in screen.text
 
@@ -183,15 +193,14 @@ def test_terminal_is_as_it_was_after_an_interrupted_command(switch: ManagedSwitc
     prompt = f"vswitch[{switch.path}]:"
     with Screen([*VSWITCHTERM, switch.path], tmp_path) as screen:
         screen.wait_for_last_line(prompt)
-        switch.process.send_signal(signal.SIGSTOP)
-        screen.enter("vlan/print 0")
-        screen.wait_until_line_is_taken()
-        screen.press("C-c")
-        screen.wait_for("vswitchterm: interrupted")
-        screen.wait_for("[ended with 1]")
+        with stopped(switch):
+            screen.enter("vlan/print 0")
+            screen.wait_until_line_is_taken()
+            screen.press("C-c")
+            screen.wait_for("vswitchterm: interrupted")
+            screen.wait_for("[ended with 1]")
         assert screen.modes & termios.ICANON
         assert screen.modes & termios.ECHO
-    switch.process.send_signal(signal.SIGCONT)
 
 
 def test_control_c_gives_the_line_up(switch: ManagedSwitch, tmp_path: Path) -> None:

@@ -131,19 +131,3 @@ async def test_listener_that_cannot_have_a_port_gives_the_others_back(
         service.plugboard.eject(endpoint, "test")
         await service.plugboard.listen(place, peers)
         assert port.keeper is not None
-
-
-async def test_peers_have_names_of_their_own_on_the_whole_switch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    async with running() as service:
-        for is_first in (True, False):
-            place = parse(f"wg://127.0.0.1:{free_udp_port().port}?lan=10.1.1.1/24")
-            peer = PeerSection(public_key=PrivateKey.generate(os.urandom).public, name="laptop")
-            if is_first:
-                await service.plugboard.listen(place, (peer,))
-            else:
-                with pytest.raises(RefusedError, match="there is a peer laptop already"):
-                    await service.plugboard.listen(place, (peer,))
-        assert len(service.plugboard.listeners) == 1

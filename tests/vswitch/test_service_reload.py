@@ -12,11 +12,13 @@ import pytest
 
 from tests.vport.links.places import until
 from tests.vswitch.services import ask, running
+from vport.errors import SettingsError
 from vport.ethernet import Vid
 from vport.links.wireguard_listener import WireguardListener
 from vport.links.wireguard_member import Origin
 from vport.links.wireguard_settings import load_peers
 from vport.locator import Locator, WireguardLocator, parse
+from vport.shell.command import Session, execute
 from vport.wireguard.config import PeerSection
 from vport.wireguard.keys import PrivateKey
 from vport.wireguard.settings import Mode
@@ -184,18 +186,63 @@ async def test_peer_of_the_configuration_takes_the_name_of_a_stored_one_or_neith
         await until(lambda: stored(listener) == ["other"])
 
 
-async def test_switch_that_no_file_could_describe_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+async def test_port_of_a_stored_peer_that_goes_becomes_what_is_said_of_it() -> None:
+    place = free_place("wg", "?lan=10.1.1.1/24")
+    assert isinstance(place, WireguardLocator)
+    async with running(SwitchSettings(listen=(place,))) as service:
+        key = PrivateKey.generate(os.urandom).public.encode()
+        await ask(service, f"peer/add desk {key} port=5 vlan=10")
+        wanted = SwitchSettings(
+            vlans=(Vid(30),),
+            ports=(PortSettings(number=5, pvid=Vid(30)),),
+            wireguard=(WireguardSettings(listen=place, peers=(peer("desk", port=9),)),),
+        )
+        await service.reload(wanted)
+        assert replace(service.running_settings(), mac=None) == wanted
+
+
+async def test_two_listeners_may_have_peers_of_one_name_whom_their_keys_tell_apart() -> None:
     places = [free_place("wg", "?lan=10.1.1.1/24") for _ in range(2)]
-    one = peer("laptop")
-    async with running(SwitchSettings(listen=tuple(places))) as service:
-        for listener in service.plugboard.open_listeners:
-            assert isinstance(listener, WireguardListener)
-            await listener.roll.add(one)
-            one = replace(one, public_key=PrivateKey.generate(os.urandom).public)
-        program = ProgramSettings(reread=lambda: SwitchSettings(listen=(HOST,)))
-        await reload(service, program)
-        assert "the switch as it is: " in caplog.text
-        assert len(service.plugboard.listeners) == 2
+    first, second = places
+    assert isinstance(second, WireguardLocator)
+    laptop = peer("laptop")
+    wanted = SwitchSettings(listen=(first,), wireguard=(WireguardSettings(listen=second, peers=(laptop,)),))
+    async with running(SwitchSettings(listen=(first, second))) as service:
+        key = PrivateKey.generate(os.urandom).public.encode()
+        await ask(service, f"peer/add laptop {key}")
+        await service.reload(wanted)
+        await service.reload(wanted)
+        assert {
+            found.public_key.encode() for one in service.running_settings().wireguard for found in one.peers
+        }
+        reply = await execute(service, Session(service.server.catalog), "peer/remove laptop")
+        assert "2 listeners have a peer 'laptop': give its public key" in reply.detail
+        await ask(service, f"peer/remove {key}")
+        await ask(service, "peer/remove laptop")
+
+
+async def test_spanning_tree_that_a_hub_ended_is_wanted_again_by_the_file() -> None:
+    settings = SwitchSettings(is_fstp=True)
+    async with running(settings) as service:
+        topology = service.control_plane.topology
+        await ask(service, "port/sethub 1")
+        await until(lambda: not topology.is_enabled)
+        await ask(service, "port/sethub 0")
+        assert not service.running_settings().is_fstp
+        await service.reload(settings)
+        assert topology.is_enabled
+
+
+async def test_switch_that_no_file_could_describe_goes_on(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(wanted: SwitchSettings) -> None:
+        raise SettingsError("port 500 is not from 1 to 100")
+
+    async with running(SwitchSettings()) as service:
+        monkeypatch.setattr(service, "reload", refuse)
+        await reload(service, ProgramSettings(reread=SwitchSettings))
+        assert "the switch as it is: port 500 is not from 1 to 100" in caplog.text
 
 
 def stored(listener: WireguardListener) -> list[str]:

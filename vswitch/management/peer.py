@@ -32,11 +32,18 @@ def _listeners(control: Control) -> list[WireguardListener]:
 
 
 def _find(control: Control, name: str) -> tuple[WireguardListener, Member]:
-    for listener in _listeners(control):
-        member = listener.roll.find(name)
-        if member is not None:
-            return listener, member
-    raise CommandError(errno.ENOENT, f"there is no peer {quoted(name)}")
+    found = [
+        (listener, member)
+        for listener in _listeners(control)
+        if (member := listener.roll.find(name)) is not None
+    ]
+    if not found:
+        raise CommandError(errno.ENOENT, f"there is no peer {quoted(name)}")
+    if len(found) > 1:
+        raise CommandError(
+            errno.EEXIST, f"{len(found)} listeners have a peer {quoted(name)}: give its public key"
+        )
+    return found[0]
 
 
 def _first(control: Control, name: str) -> WireguardListener:

@@ -167,10 +167,11 @@ class Prompt:
         """
         self._is_reading = True
         try:
-            return await trio.to_thread.run_sync(self._read_in_thread, abandon_on_cancel=True)
+            text = await trio.to_thread.run_sync(self._read_in_thread, abandon_on_cancel=True)
         finally:
             self._is_reading = self._to_show = False
-            self._show()  # what came too late to be shown above the line
+        self._show()  # what came too late to be shown above the line
+        return text
 
     def _read_in_thread(self) -> str | None:
         try:
