@@ -209,7 +209,7 @@ class Roll:
         async with self._change():
             member = self.members.get(key)
             if member is not None and member.origin is Origin.CONFIGURATION:
-                self._dismiss(member, "the configuration no longer names it")
+                self._dismiss(member, "the configuration no longer names it as it was")
 
     async def replace_key(self, member: Member, section: PeerSection) -> Member:
         """Let another key take the place of an invitation's, with its name and its port; give the new peer.
@@ -328,8 +328,8 @@ class Roll:
         """Take a peer out, unless it is: it may have been revoked while it was being written."""
         if self.has(member):
             del self.members[member.section.public_key]
+            self._unplug(member, reason)  # first: the log is to say where it was
             self._socket.device.remove_peer(member.peer)
-            self._unplug(member, reason)
             self._release(member)
 
     def __iter__(self) -> Iterator[Member]:
