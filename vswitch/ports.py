@@ -208,6 +208,7 @@ class PortTable:
         self._vacant: list[int] = []  # heap of numbers that may be free again
         self._is_vacant: set[int] = set()  # the same numbers, so that none stands there twice
         self._fresh = 1  # every number from here on was never looked at
+        self._lowest_unused = 1  # every number below has a port
         self._limit = check_port_limit(limit)
 
     @property
@@ -261,6 +262,7 @@ class PortTable:
         """Delete a port that nothing is plugged into."""
         assert not port.endpoints
         del self._ports[port.number]
+        self._lowest_unused = min(self._lowest_unused, port.number)
         self.vacate(port)
 
     def vacate(self, port: Port) -> None:
@@ -295,10 +297,11 @@ class PortTable:
         Raises:
             RefusedError: there is none.
         """
-        for number in range(1, self.limit + 1):
-            if number not in self._ports:
-                return PortNumber(number)
-        raise RefusedError(f"all {self.limit} ports exist")
+        while self._lowest_unused in self:
+            self._lowest_unused += 1
+        if self._lowest_unused > self.limit:
+            raise RefusedError(f"all {self.limit} ports exist")
+        return PortNumber(self._lowest_unused)
 
     def _is_free(self, number: int) -> bool:
         port = self._ports.get(PortNumber(number))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.vswitch.links_in_memory import RecordingLink
 from vport.errors import RefusedError
@@ -141,6 +143,23 @@ def test_what_the_operator_says_of_addresses_holds_whoever_comes_and_goes(
     kept = limit()
     bridge.release(port)
     assert (kept, limit()) == limits
+
+
+@given(st.lists(st.integers(1, 6), max_size=30))
+def test_lowest_number_without_a_port_is_found_whatever_came_and_went(numbers: list[int]) -> None:
+    bridge = Bridge(port_limit=5)
+    for number in numbers:  # a port comes, or goes if it is there; 6 only asks
+        port = bridge.ports.get(number)
+        if port is not None:
+            bridge.remove_port(port)
+        elif number <= 5:
+            bridge.create_port(number)
+        unused = [one for one in range(1, 6) if one not in bridge.ports]
+        if unused:
+            assert bridge.ports.unused_number() == unused[0]
+        else:
+            with pytest.raises(RefusedError, match="all 5 ports exist"):
+                bridge.ports.unused_number()
 
 
 def test_profile_without_a_number_takes_no_port_that_somebody_made() -> None:

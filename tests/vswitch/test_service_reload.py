@@ -212,8 +212,10 @@ async def test_two_listeners_may_have_peers_of_one_name_whom_their_keys_tell_apa
         await ask(service, f"peer/add laptop {key}")
         await service.reload(wanted)
         await service.reload(wanted)
-        assert {
-            found.public_key.encode() for one in service.running_settings().wireguard for found in one.peers
+        named = service.running_settings().wireguard
+        assert {found.public_key.encode() for one in named for found in one.peers} == {
+            key,
+            laptop.public_key.encode(),
         }
         reply = await execute(service, Session(service.server.catalog), "peer/remove laptop")
         assert "2 listeners have a peer 'laptop': give its public key" in reply.detail

@@ -77,9 +77,9 @@ def advice(protocol: str, address: SocketAddress, error: OSError) -> str:
     port = address[1]
     match error.errno:
         case errno.EADDRINUSE:
+            listing = f"ss -l{protocol[0].lower()}np"
             return (
-                f"{protocol} port {port} is in use by another program (ss -l{protocol[0].lower()}np shows "
-                "which); "
+                f"{protocol} port {port} is in use by another program ({listing} shows which); "
                 "stop it or choose another port"
             )
         case errno.EADDRNOTAVAIL:
